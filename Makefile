@@ -1,0 +1,68 @@
+# Fewer Bits. `make help` lists what there is.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+BOOT := @$(PYTHON) tools/bootstrap.py
+AUTHORING := $(PY) -m course_utils.authoring
+export PYTHONHASHSEED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help book learn test site serve execute sync check bench lint lock clean offline
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+book: ## run every lesson on the real model and write the book from that run
+	$(BOOT) learn
+	@$(PY) -m course_utils model
+	@$(AUTHORING) execute --fresh --out _build/executed
+	$(BOOT) book
+	@$(AUTHORING).site build --notebooks _build/executed --out _build/html
+
+learn: book ## JupyterLab on the lessons, with the built book beside it
+	@$(AUTHORING).site learn --html _build/html
+
+test: ## install what is missing, then one pytest session with the network cut off
+	$(BOOT) tests
+	@$(PY) -m course_utils model
+	@$(PY) tools/offline.py $(PY) -m pytest $(PYTEST_ARGS)
+
+site: ## the pages from the committed, tested notebooks
+	$(BOOT) book
+	@$(AUTHORING).site build --notebooks . --out _build/site
+
+serve: site ## the same pages on a local server that compresses
+	@$(AUTHORING).site serve _build/site
+
+execute: ## run the committed notebooks that are out of date, in place
+	$(BOOT) learn
+	@$(PY) -m course_utils model
+	@$(AUTHORING) execute
+
+sync: ## derive notebooks/, exercises/ and solutions/ from book/
+	$(BOOT) learn
+	@$(AUTHORING) sync
+
+check: ## fail where a derived file or an output is out of date
+	$(BOOT) learn
+	@$(AUTHORING) check
+
+bench: ## speeds and page scores, measured and printed (never in the tests)
+	$(BOOT) tests
+	@$(PY) tools/bench.py
+
+lint: ## style of code, prose and numbers
+	$(BOOT) book
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@.venv/bin/lint-imports
+	@$(AUTHORING) lint
+
+llama: ## compile llama.cpp (chapter 04 and later)
+	$(BOOT) llama
+
+lock: ## resolve locks/ again
+	$(BOOT) book
+	@$(PY) tools/lock.py
+
+clean: ## remove what was built; .venv and the prepared model stay
+	rm -rf _build

@@ -1,0 +1,1 @@
+"""Masters to notebooks to pages."""

@@ -1,0 +1,1 @@
+"""Items whose keys are computed."""

@@ -1,0 +1,1 @@
+"""Number grids and byte layouts: encode and decode pairs."""

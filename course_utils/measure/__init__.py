@@ -1,0 +1,1 @@
+"""Quality, memory, speed, and records that say where a number came from."""

@@ -1,0 +1,1 @@
+"""One paper per file: pure functions of weight, statistics and spec."""

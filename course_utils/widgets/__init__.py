@@ -1,0 +1,1 @@
+"""Calculators whose JavaScript does the computing."""

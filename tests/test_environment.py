@@ -1,0 +1,67 @@
+"""environment.yml, pyproject.toml and the locks say the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+ASKED_FOR = {
+    "jupyter-book",
+    "jupyterlab",
+    "torch",
+    "transformers",
+    "bitsandbytes",
+    "auto-gptq",
+    "llama-cpp-python",
+    "matplotlib",
+    "ipywidgets",
+    "nbval",
+}
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)", re.MULTILINE)
+
+
+def pins(path):
+    """Return name -> version of a lock file or a list of pins."""
+    return dict(PIN.findall((ROOT / path).read_text()))
+
+
+def pip_section(path):
+    """Return the pip requirements of a conda file."""
+    parts = yaml.safe_load((ROOT / path).read_text())["dependencies"]
+    return next(part["pip"] for part in parts if isinstance(part, dict))
+
+
+def test_environment_names_the_packages_at_the_locks_versions():
+    named = dict(PIN.findall("\n".join(pip_section("environment.yml"))))
+    assert set(named) == ASKED_FOR - {"auto-gptq"}
+    lock = pins("locks/all.txt") | {"torch": "2.13.0"}
+    assert named == {name: lock[name] for name in named}
+
+
+def test_auto_gptq_has_its_own_file_with_the_reason():
+    assert "auto-gptq==0.7.1" in pip_section("environments/auto-gptq.yml")
+    assert "Reason" in (ROOT / "environments/auto-gptq.yml").read_text()
+
+
+@pytest.mark.parametrize("subset", ["learn", "book", "uv"])
+def test_a_package_has_one_version_in_the_project(subset):
+    everything = pins("locks/all.txt")
+    assert pins(f"locks/{subset}.txt").items() <= everything.items()
+
+
+@pytest.mark.parametrize("lock", ["all", "book", "learn"])
+def test_locks_bring_no_torch_and_no_cuda_and_no_address(lock):
+    text = (ROOT / f"locks/{lock}.txt").read_text()
+    assert not re.findall(r"^(torch|triton|nvidia-c\S*)==", text, re.MULTILINE)
+    assert "://" not in text
+
+
+def test_bootstrap_installs_the_torch_that_the_lock_was_resolved_for():
+    source = (ROOT / "tools/bootstrap.py").read_text()
+    assert 'TORCH = "torch==2.13.0"' in source
+    assert (
+        'constraint-dependencies = ["torch==2.13.0"]'
+        in (ROOT / "pyproject.toml").read_text()
+    )
