@@ -6,7 +6,7 @@ AUTHORING := $(PY) -m course_utils.authoring
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help book learn test site serve execute sync check bench lint lock clean offline
+.PHONY: help book learn test site serve execute sync check bench lint llama lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -18,8 +18,10 @@ book: ## run every lesson on the real model and write the book from that run
 	$(BOOT) book
 	@$(AUTHORING).site build --notebooks _build/executed --out _build/html
 
-learn: book ## JupyterLab on the lessons, with the built book beside it
-	@$(AUTHORING).site learn --html _build/html
+learn: book ## JupyterLab on your own copies (in my/), with the built book beside it
+	@mkdir -p my && cp -rn notebooks exercises my/ && ln -sfn ../book my/book && ln -sfn ../solutions my/solutions
+	@$(AUTHORING).site serve _build/html & trap "kill $$!" EXIT; \
+	.venv/bin/jupyter lab my/notebooks/00_start-here.ipynb
 
 test: ## install what is missing, then one pytest session with the network cut off
 	$(BOOT) tests

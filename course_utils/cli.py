@@ -1,0 +1,125 @@
+"""The command line: `python -m course_utils COMMAND`.
+
+One table, `COMMANDS`, holds every command: its help, its arguments, and the function
+that does it. To add one, write the three and add a row. The functions import what they
+need when they are called, so that `--help` answers at once.
+
+An error that a user can do something about is one sentence on stderr and exit status
+1; an interrupt is status 130. `--traceback` shows where an error came from.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+Parser = argparse.ArgumentParser
+Arguments = argparse.Namespace
+# What a user can act on; any other exception is a bug and keeps its traceback.
+EXPECTED = (ValueError, OSError, RuntimeError, ImportError)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: one line of help, its arguments, what it does."""
+
+    summary: str
+    arguments: Callable[[Parser], None]
+    run: Callable[[Arguments], int]
+
+
+def _progress(line: str) -> None:
+    """Show a line of progress at once, apart from a command's result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _no_arguments(parser: Parser) -> None:
+    """Add nothing: the command has no arguments."""
+
+
+def _doctor(arguments: Arguments) -> int:  # noqa: ARG001 -- the table's signature
+    from course_utils import doctor  # noqa: PLC0415
+
+    report = doctor.examine()
+    print(doctor.render(report))
+    return 1 if report.problems else 0
+
+
+def _model(arguments: Arguments) -> int:  # noqa: ARG001 -- the table's signature
+    from course_utils.models import embedded  # noqa: PLC0415
+
+    print(f"The embedded model is ready: {embedded.prepare(progress=_progress)}")
+    return 0
+
+
+def _measure_arguments(parser: Parser) -> None:
+    from course_utils.measure import tasks  # noqa: PLC0415
+
+    names = ", ".join(tasks.TASKS)
+    parser.add_argument("name", metavar="NAME", help=f"one of: {names}")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--fresh", action="store_true", help="forget the steps of an interrupted run"
+    )
+    how.add_argument(
+        "--slice",
+        action="store_true",
+        help="only repeat the record's slice and compare it with the record",
+    )
+
+
+def _measure(arguments: Arguments) -> int:
+    from course_utils.measure import tasks  # noqa: PLC0415
+
+    name = arguments.name
+    if not arguments.slice:
+        path = tasks.measure(name, say=_progress, fresh=arguments.fresh)
+        print(f"Written: {path}")
+        return 0
+    moved = tasks.check_slice(name)
+    print("\n".join(moved) or f"The slice of {name} agrees with its record.")
+    return 1 if moved else 0
+
+
+COMMANDS = {
+    "doctor": Command(
+        "the report that a bug report should carry", _no_arguments, _doctor
+    ),
+    "model": Command(
+        "prepare the embedded model, if it is not ready", _no_arguments, _model
+    ),
+    "measure": Command(
+        "measure something and write its record", _measure_arguments, _measure
+    ),
+}
+
+
+def _parser() -> Parser:
+    """Build the parser from the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m course_utils", description="Tools of the book Fewer Bits."
+    )
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where an error came from"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        summary = command.summary
+        sub = commands.add_parser(name, help=summary, description=f"{name}: {summary}.")
+        command.arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return COMMANDS[arguments.command].run(arguments)
+    except KeyboardInterrupt:
+        _progress("Interrupted; the same command goes on where this one stopped.")
+        return 130
+    except EXPECTED as error:
+        if arguments.traceback:
+            raise
+        _progress(f"{arguments.command}: {error or type(error).__name__}")
+        return 1

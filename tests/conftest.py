@@ -1,0 +1,38 @@
+"""What all tests share: a fixed profile and the embedded model, loaded once."""
+
+import os
+
+import pytest
+
+# The tests' figures must not depend on the machine or on what its owner has set.
+os.environ["COURSE_PROFILE"] = "ci"
+os.environ["HF_HUB_OFFLINE"] = "1"
+for name in ("COURSE_MODEL", "COURSE_ARCH"):
+    os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """The embedded model, shared by all tests: leave its weights as they are."""
+    from course_utils.models.loading import load  # noqa: PLC0415 - torch takes seconds
+
+    return load("embedded")
+
+
+@pytest.fixture(scope="session")
+def embedded_model(loaded):
+    return loaded.model
+
+
+@pytest.fixture(scope="session")
+def embedded_tokenizer(loaded):
+    return loaded.tokenizer
+
+
+@pytest.fixture(scope="session")
+def gguf_model():
+    """The GGUF file of the embedded model, open."""
+    from course_utils.models import fetch  # noqa: PLC0415
+    from course_utils.models.dequantize import GgufModel  # noqa: PLC0415
+
+    return GgufModel.open(fetch.gguf_file())

@@ -1,0 +1,113 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from course_utils import models
+from course_utils.models import loading, profile
+from course_utils.models.cache import ModelError
+
+
+@pytest.fixture
+def folder(tmp_path, embedded_tokenizer):
+    """A tiny model saved as safetensors."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(tmp_path)
+    embedded_tokenizer.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_without_a_name_it_is_the_profiles_model(embedded_model):
+    model, tokenizer, card = models.load()
+    assert card.id == "embedded/SmolLM2-135M-Instruct"
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert model.dtype == torch.float32
+    assert not model.training
+    assert model is not embedded_model
+
+
+def test_a_local_folder(folder, monkeypatch):
+    monkeypatch.setenv("COURSE_MODEL", str(folder))
+    model, tokenizer, card = loading.load()
+    assert model.dtype == torch.float32
+    assert card.id == str(folder)
+    assert card.n_params == sum(p.numel() for p in model.parameters())
+    assert tokenizer("hello")["input_ids"]
+
+
+def test_pickled_weights_are_never_read(folder):
+    weights = folder / "model.safetensors"
+    torch.save({}, folder / "pytorch_model.bin")
+    weights.unlink()
+    with pytest.raises(ModelError, match="holds no model"):
+        loading.load(str(folder))
+
+
+def test_a_models_own_code_is_never_run(folder):
+    text = (folder / "config.json").read_text()
+    text = text.replace('"model_type": "llama"', '"model_type": "mine"')
+    mapped = '"auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"},'
+    (folder / "config.json").write_text("{" + mapped + text.lstrip()[1:])
+    (folder / "mine.py").write_text("raise SystemExit('this code must not run')")
+    with pytest.raises(ModelError, match="cannot be loaded") as raised:
+        loading.load(str(folder))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "./nowhere", "a/b/c", "~/nowhere"])
+def test_an_unknown_name_is_one_sentence(name):
+    with pytest.raises(ModelError, match="There is no model") as raised:
+        loading.load(name)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_hub_name_without_a_hub_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(profile, "hub_reachable", lambda: False)
+    with pytest.raises(ModelError, match="COURSE_MODEL=embedded"):
+        loading.load("HuggingFaceTB/SmolLM2-135M-Instruct")
+
+
+def test_a_hub_name_goes_to_transformers_safely(monkeypatch, embedded_model, loaded):
+    monkeypatch.setattr(profile, "hub_reachable", lambda: True)
+    asked = []
+
+    def model(name, **options):
+        asked.append((name, options))
+        return embedded_model
+
+    def tokenizer(name, **options):
+        asked.append((name, options))
+        return loaded.tokenizer
+
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", model)
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", tokenizer)
+    card = loading.load("HuggingFaceTB/SmolLM2-135M-Instruct").card
+    assert card.id == "HuggingFaceTB/SmolLM2-135M-Instruct"
+    (_, first), (_, second) = asked
+    assert first["use_safetensors"] is True
+    assert first["trust_remote_code"] is second["trust_remote_code"] is False
+
+
+def test_the_package_alone_imports_neither_torch_nor_transformers():
+    code = (
+        "import sys, course_utils.models, course_utils.models.cache; "
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_progress_bars_come_back():
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.enable_progress_bar()
+    loading.load("embedded")
+    assert logging.is_progress_bar_enabled()
