@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 
-def _difference(w: Tensor, w_hat: Tensor) -> Tensor:
+def difference(w: Tensor, w_hat: Tensor) -> Tensor:
     """Return w - w_hat in float64, after checking that the pair can be compared."""
     if w.shape != w_hat.shape:
         raise ValueError(
@@ -38,7 +38,7 @@ def rmse(w: Tensor, w_hat: Tensor) -> float:
     Units: those of w.
     Raises: ValueError on different shapes or empty tensors.
     """
-    return math.sqrt(_difference(w, w_hat).square().mean().item())
+    return math.sqrt(difference(w, w_hat).square().mean().item())
 
 
 def max_abs_error(w: Tensor, w_hat: Tensor) -> float:
@@ -48,7 +48,7 @@ def max_abs_error(w: Tensor, w_hat: Tensor) -> float:
     Units: those of w.
     Raises: ValueError on different shapes or empty tensors.
     """
-    return _difference(w, w_hat).abs().max().item()
+    return difference(w, w_hat).abs().max().item()
 
 
 def sqnr_db(w: Tensor, w_hat: Tensor) -> float:
@@ -58,7 +58,7 @@ def sqnr_db(w: Tensor, w_hat: Tensor) -> float:
     Units: decibels.
     Raises: ValueError on different shapes, empty tensors, or a signal of zeros.
     """
-    noise = _difference(w, w_hat).square().sum()
+    noise = difference(w, w_hat).square().sum()
     signal = w.detach().double().square().sum()
     if signal == 0:
         raise ValueError("w is all zeros, so it has no signal-to-noise ratio.")

@@ -148,6 +148,7 @@ def test_a_gpu_record_may_have_no_slice(tmp_path):
     record = changed("slice", None)
     record["device"] = {**DEVICE, "kind": "cuda", "arch": "sm90"}
     records.write("sample", record, folder=tmp_path)
+    assert records.read("sample", folder=tmp_path)["slice"] is None
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
