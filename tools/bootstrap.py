@@ -123,7 +123,8 @@ def install_torch():
 
     def step():
         say("Installing %s (the largest download, counted apart)" % TORCH)
-        command = [PYTHON, "-m", "pip", "install", "-q", *extra, TORCH]
+        # Not quiet: on a slow line this is where a reader waits.
+        command = [PYTHON, "-m", "pip", "install", *extra, TORCH]
         run(command, NETWORK % "torch")
 
     once("torch", TORCH + str(index), step)
@@ -167,8 +168,6 @@ def install_llama():
 
     def step():
         say("Compiling %s (a few minutes)" % version)
-        # A native build uses instructions that crash on some machines.
-        os.environ["CMAKE_ARGS"] = "-DGGML_NATIVE=OFF"
         pip = [PYTHON, "-m", "pip"]
         failed = "llama.cpp did not compile: install a C++ compiler and run again."
         build = ["wheel", "-q", "--no-deps", "-w", wheels, version]
@@ -191,6 +190,7 @@ def install_system(programs):
     if not shutil.which("apt-get") or os.geteuid() != 0:
         raise Refused("The tests need " + ", ".join(missing) + ": " + hint)
     say("Installing " + " ".join(packages))
+    os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     quiet = ["apt-get", "-qq", "-o=Dpkg::Use-Pty=0"]
     run([*quiet, "update"], "The package list could not be read: " + hint)
     run(
@@ -202,7 +202,7 @@ def install_system(programs):
 def install_page_checkers():
     """Install axe-core and the HTML checker from their npm lock."""
     folder = os.path.join(ROOT, "tests", "site")
-    target = os.path.join(ROOT, "_build", "npm")
+    target = os.path.join(VENV, "npm")
     lock = read("tests/site/package-lock.json")
 
     def step():
@@ -213,12 +213,14 @@ def install_page_checkers():
         npm = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", target]
         run(npm, NETWORK % "the page checkers")
 
-    once("npm", lock, step)
+    once("page-checkers", lock, step)
 
 
 def prepare(goal):
     """Bring the environment to `goal`."""
     check_machine()
+    # A native build of llama.cpp uses instructions that crash on some machines.
+    os.environ["CMAKE_ARGS"] = "-DGGML_NATIVE=OFF"
     make_venv()
     install_torch()
     install_lock("learn")

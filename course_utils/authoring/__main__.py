@@ -9,12 +9,13 @@ lint               check the text of the masters
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 from course_utils.authoring import sync
-from course_utils.authoring.errors import AuthoringError
+from course_utils.authoring.errors import AuthoringError, one_sentence
 from course_utils.authoring.project import COMMITTED_PROFILE, Project
 
 
@@ -26,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(project, options)
     except AuthoringError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(one_sentence(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. What is finished is kept; run the same command to go on.")
@@ -83,25 +87,45 @@ def _lint(project: Project, options: argparse.Namespace) -> int:
 
 def _execute(project: Project, options: argparse.Namespace) -> int:
     # nbclient takes two seconds to import, and the other commands do not need it.
-    from course_utils.authoring.execute import Plan, execute, table  # noqa: PLC0415
+    from course_utils.authoring.execute import (  # noqa: PLC0415
+        Plan,
+        execute,
+        overview,
+        table,
+    )
 
     if options.fresh != (options.out is not None):
         raise AuthoringError("--fresh and --out DIR belong together; give both.")
-    profile = os.environ.get("COURSE_PROFILE", "")
     if options.fresh:
         out = options.out.resolve()
+        profile = os.environ.get("COURSE_PROFILE", "")
         plan = Plan(out, out / "status.json", profile)
     else:
         measured = project.book / "measured" / "status.json"
-        plan = Plan(project.root, measured, profile or COMMITTED_PROFILE)
+        plan = Plan(project.root, measured, COMMITTED_PROFILE)
+    _stop_on_signals()
     start = time.monotonic()
-    results = execute(project, plan, tuple(options.slugs))
-    if results:
-        print(table(results))
+    slugs = tuple(options.slugs)
+    results = execute(project, plan, slugs)
+    if known := overview(project, plan, slugs, results):
+        print(table(known))
     failed = sum(isinstance(result, str) for result in results.values())
     seconds = time.monotonic() - start
     print(f"{len(results) - failed} executed, {failed} failed, {seconds:.0f} s.")
     return int(failed > 0)
+
+
+def _stop_on_signals() -> None:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, so that no kernel is left running."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        # `nohup` ignores SIGHUP on purpose.
+        if number and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 def _report(faults: list[str], good: str) -> int:

@@ -7,9 +7,11 @@ command goes on with the rest.
 """
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +23,14 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from course_utils.authoring import hashes, notebook, status
 from course_utils.authoring.derive import derive
 from course_utils.authoring.errors import AuthoringError
-from course_utils.authoring.kernel import Manager, environment
+from course_utils.authoring.kernel import OVERRULING, Manager, environment
 from course_utils.authoring.normalise import normalise
 from course_utils.authoring.notebook import Node
-from course_utils.authoring.project import EXECUTED, Project
+from course_utils.authoring.project import COMMITTED_PROFILE, EXECUTED, Project
 from course_utils.authoring.sync import why_stale
 
 CELL_SECONDS = 1800
+START_SECONDS = 300  # a busy machine, its disk cache cold
 PEAK = "__import__('resource').getrusage(__import__('resource').RUSAGE_SELF).ru_maxrss"
 # Linux counts in KiB, macOS in bytes.
 PEAK_UNIT = 2**20 if sys.platform == "darwin" else 2**10
@@ -51,8 +54,12 @@ class Plan:
 
     @property
     def label(self) -> str:
-        """The profile as it is stored."""
-        return self.profile or "auto"
+        """The profile as it is stored, with the variables that overrule it."""
+        label = self.profile or "auto"
+        if self.profile == COMMITTED_PROFILE:
+            return label
+        set_ = [f"{n}={os.environ[n]}" for n in OVERRULING if os.environ.get(n)]
+        return " ".join([label, *set_])
 
 
 def execute(
@@ -92,13 +99,15 @@ def run_notebook(
     client = NotebookClient(
         live,
         timeout=CELL_SECONDS,
+        startup_timeout=START_SECONDS,
+        shutdown_kernel="immediate",
         kernel_name="python3",
         kernel_manager_class=Manager,
         extra_arguments=["--IPKernelApp.log_level=40"],
     )
     total = sum(cell.cell_type == "code" for cell in live.cells)
     folder.mkdir(parents=True, exist_ok=True)
-    with client.setup_kernel(env=environment(profile), cwd=str(folder)):
+    with _kernel(client, env=environment(profile), cwd=str(folder)):
         done = 0
         for index, cell in enumerate(live.cells):
             if cell.cell_type == "code":
@@ -110,6 +119,17 @@ def run_notebook(
     return json.loads(json.dumps(live)), peak
 
 
+@contextmanager
+def _kernel(client: NotebookClient, **options: object) -> Iterator[None]:
+    """Start a kernel and end it, also when its start is interrupted."""
+    try:
+        with client.setup_kernel(**options):
+            yield
+    finally:
+        if client.km is not None and client.km.has_kernel:
+            run_sync(client.km.shutdown_kernel)(now=True)
+
+
 def _run_cell(client: NotebookClient, index: int, number: int) -> None:
     """Execute one cell; its failure becomes a sentence that names it."""
     cell = client.nb.cells[index]
@@ -118,6 +138,19 @@ def _run_cell(client: NotebookClient, index: int, number: int) -> None:
     except Failures as error:
         first = cell.source.strip().partition("\n")[0]
         raise AuthoringError(f"cell {number}, `{first}`: {_reason(error)}") from error
+
+
+def overview(
+    project: Project,
+    plan: Plan,
+    slugs: tuple[str, ...],
+    results: dict[str, status.Entry | str],
+) -> dict[str, status.Entry | str]:
+    """Return the results of this run, and of earlier ones for what was up to date."""
+    before = {n: status.Entry(**e) for n, e in status.read(plan.status).items()}
+    names = [f"{kind}/{slug}" for kind, slug in _chosen(project, slugs)]
+    known = before | results
+    return {name: known[name] for name in names if name in known}
 
 
 def table(results: dict[str, status.Entry | str]) -> str:
@@ -152,7 +185,7 @@ def _one(
     show = _progress(f"{place} {name}", start)
     try:
         executed, peak = run_notebook(nb, path.parent, plan.profile, show)
-    except AuthoringError as error:
+    except (AuthoringError, RuntimeError) as error:  # the latter: no kernel started
         _end_line()
         print(f"{place} {name}: {error}", flush=True)
         return str(error)

@@ -4,7 +4,7 @@ Three hashes are stored with the outputs, in the notebook's metadata `fewer_bits
 
     cells    the code of the notebook
     modules  the course_utils modules it imports, whatever those import in turn, the
-             JavaScript beside a widget, and the data files they read
+             JavaScript and CSS beside a widget, and the data files they read
     lock     the versions of everything else, locks/learn.txt
 
 The imports are read from the syntax trees; nothing is imported. Files count byte for
@@ -58,13 +58,14 @@ def used_files(project: Project, source: str) -> list[Path]:
     """Return the project's files that code depends on."""
     modules = closure(source, project.code)
     files = set(modules.values())
-    files |= {js for path in files if (js := path.with_suffix(".js")).exists()}
+    scripts = {js for path in files if (js := path.with_suffix(".js")).exists()}
+    files |= scripts | {css for js in scripts for css in js.parent.glob("*.css")}
     if TEXTS_READER in modules:
         files |= {path for path in (project.book / "texts").glob("*") if path.is_file()}
     for call, argument in _literal_calls(source):
         if call == "facts":
             files.add(project.book / "measured" / f"{argument.split('/')[0]}.json")
-        if call == "chapter_quiz":
+        if call == "widget_items":
             files.add(project.book / "items" / f"{argument}.yaml")
     return sorted(files)
 

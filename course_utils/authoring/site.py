@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from course_utils.authoring.errors import one_sentence
 from course_utils.authoring.site_server import serve
 from course_utils.paths import ROOT
 
@@ -55,6 +56,7 @@ def build(notebooks_dir: Path, out: Path, *, root: Path = ROOT) -> bool:
     stamp = out.parent / f".{out.name}.inputs"
     if out.is_dir() and stamp.is_file() and stamp.read_text() == digest:
         return False
+    print("Building the pages ...", flush=True)
     stamp.unlink(missing_ok=True)
     work = out.parent / "work" / out.name
     if work.exists():
@@ -156,9 +158,13 @@ def main(arguments: list[str] | None = None) -> int:
         return serve(chosen.folder, port=chosen.port)
     try:
         changed = build(chosen.notebooks, chosen.out)
-    except SiteError as error:
-        print(error, file=sys.stderr)
+    except (SiteError, OSError) as error:
+        text = one_sentence(error) if isinstance(error, OSError) else error
+        print(text, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command to go on.")
+        return 130
     print("Built." if changed else "Nothing has changed.")
     print(f"Open {chosen.out / 'index.html'}")
     return 0

@@ -78,6 +78,15 @@ class Handler(SimpleHTTPRequestHandler):
         """Stay silent: a line per request hides the address to open."""
 
 
+class Server(ThreadingHTTPServer):
+    """Says nothing when a browser closes a connection early, as browsers do."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Report an error, unless the other side is gone."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
     """Return a server for `folder`, not yet started; port 0 takes a free one.
 
@@ -86,7 +95,7 @@ def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
     if not (folder / "index.html").is_file():
         raise ValueError(f"{folder} holds no pages; run `make site` first.")
     handler = partial(Handler, directory=str(folder))
-    return ThreadingHTTPServer((HOST, port), handler)
+    return Server((HOST, port), handler)
 
 
 def serve(folder: Path, *, port: int = 8000) -> int:

@@ -38,7 +38,7 @@ def run_isolated(task: Callable[[], list[str]], *, seconds: float) -> list[str] 
     with os.fdopen(reader, "rb") as answers:
         said = answers.read()
     _, status = os.waitpid(child, 0)
-    return json.loads(said) if status == 0 else None
+    return json.loads(said) if status == 0 and said else None
 
 
 def _child(task: Callable[[], list[str]], writer: int, seconds: float) -> None:

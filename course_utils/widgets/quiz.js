@@ -67,7 +67,8 @@ function inline(text) {
 // looks like a file is an address from this page. In a notebook there is no page to go to,
 // and a link would close the notebook: null.
 function address(target) {
-  if (/^https?:/.test(target)) return target;
+  if (/^https?:/i.test(target)) return target;
+  if (/^[a-z][a-z0-9+.-]*:/i.test(target)) return null; // javascript: and the like
   const root = document.documentElement.dataset.content_root;
   if (root === undefined) return null;
   const [slug, anchor] = target.split("#");

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -7,8 +8,11 @@ import time
 
 import pytest
 
+from course_utils.authoring import __main__ as command
+from course_utils.authoring import execute as execution
 from course_utils.authoring import notebook, probe, status, sync
-from course_utils.authoring.execute import Plan, execute, table
+from course_utils.authoring.errors import one_sentence
+from course_utils.authoring.execute import Plan, execute, overview, table
 from course_utils.authoring.kernel import environment
 
 SLUG = "01_half"
@@ -48,6 +52,9 @@ def test_in_place_it_executes_what_is_stale_and_only_that(lesson_only, capsys):
     assert sync.stale(project) == []
     assert execute(project, plan) == {}
     assert "up to date" in capsys.readouterr().out
+    assert overview(project, plan, (), {}) == {f"notebooks/{SLUG}": first}
+    failed = {f"notebooks/{SLUG}": "cell 4"}
+    assert overview(project, plan, (), failed) == failed
 
 
 def test_the_truth_of_a_claim_is_kept(lesson_only):
@@ -96,28 +103,51 @@ def test_a_failing_cell_is_named_and_nothing_is_written(lesson_only, capsys):
 STOPPED = """
 import sys
 from pathlib import Path
-from course_utils.authoring.execute import Plan, execute
+from course_utils.authoring import __main__ as command
 from course_utils.authoring.project import Project
 root = Path(sys.argv[1])
-out = root / "out"
-execute(Project(root, root), Plan(out, out / "status.json", "ci"))
+command.Project = lambda: Project(root, root)
+sys.exit(command.main(["execute", "--fresh", "--out", str(root / "out")]))
 """
 
 
-def test_after_an_interrupt_what_is_finished_is_kept(lesson_only, capsys):
+def wait_until(done):
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ended(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_after_an_interrupt_what_is_finished_is_kept(lesson_only, capsys, number):
     project = lesson_only
     second = project.book / "lessons" / "02_slow.md"
     lesson = project.master("notebooks", SLUG).read_text("utf-8")
-    slow = lesson.replace("half = halve(3.0)", "import time; time.sleep(600)")
+    note = project.root / "pid"
+    slow = lesson.replace(
+        "half = halve(3.0)",
+        "import os, pathlib, time\n"
+        f"pathlib.Path({str(note)!r}).write_text(f'{{os.getpid()}} ')\n"
+        "time.sleep(600)",
+    )
     second.write_text(slow, "utf-8")
     command = [sys.executable, "-c", STOPPED, str(project.root)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    for line in child.stdout:
-        if "02_slow: cell 4" in line:
-            break
-    time.sleep(1)
-    os.kill(child.pid, signal.SIGINT)
-    assert child.wait(timeout=120) != 0
+    wait_until(lambda: note.exists() and note.read_text("utf-8").endswith(" "))
+    kernel = int(note.read_text("utf-8"))
+    child.send_signal(number)
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == 130
+    assert "Stopped. What is finished is kept" in said
+    wait_until(lambda: ended(kernel))
     done = project.root / "out" / "notebooks"
     assert sorted(p.name for p in done.iterdir()) == [f"{SLUG}.ipynb"]
 
@@ -155,3 +185,52 @@ def test_the_profile_of_the_committed_outputs_cannot_be_overruled(monkeypatch):
     assert environment("ci")["COURSE_PROFILE"] == "ci"
     assert environment(None)["COURSE_MODEL"] == "a-large-one"
     assert environment(None)["COURSE_PROFILE"] == "gpu"
+
+
+def test_in_place_the_profile_is_the_committed_one(project, monkeypatch, capsys):
+    plans = []
+    monkeypatch.setenv("COURSE_PROFILE", "gpu")
+    monkeypatch.setattr(command, "Project", lambda: project)
+    monkeypatch.setattr(command, "_stop_on_signals", lambda: None)
+    monkeypatch.setattr(execution, "overview", lambda *_: {})
+    monkeypatch.setattr(execution, "execute", lambda _, p, __: plans.append(p) or {})
+    assert command.main(["execute"]) == 0
+    assert command.main(["execute", "--fresh", "--out", str(project.root / "o")]) == 0
+    assert [plan.profile for plan in plans] == ["ci", "gpu"]
+
+
+def test_another_model_is_another_label(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_MODEL", "a-large-one")
+    labels = [Plan(tmp_path, tmp_path, name).label for name in ("", "gpu", "ci")]
+    assert labels == [
+        "auto COURSE_MODEL=a-large-one",
+        "gpu COURSE_MODEL=a-large-one",
+        "ci",
+    ]
+
+
+def test_a_kernel_that_does_not_start_is_a_failure_of_its_notebook(
+    lesson_only, monkeypatch
+):
+    def refuse(*_):
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr(execution, "run_notebook", refuse)
+    results = execute(lesson_only, fresh(lesson_only))
+    assert results == {
+        f"notebooks/{SLUG}": "Kernel died before replying to kernel_info"
+    }
+
+
+def test_a_full_disk_is_one_sentence(project, monkeypatch, capsys):
+    def fill(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(command, "Project", lambda: project)
+    monkeypatch.setattr(command.sync, "sync", fill)
+    assert command.main(["sync"]) == 1
+    assert capsys.readouterr().err == (
+        "No space left on device: free disk space and run the same command again.\n"
+    )
+    denied = PermissionError(errno.EACCES, "Permission denied", "x.ipynb")
+    assert one_sentence(denied).startswith("Permission denied (x.ipynb): ")

@@ -3,6 +3,7 @@ import pytest
 from course_utils import paths
 from course_utils.authoring import hashes, notebook, sync
 from course_utils.authoring.derive import derive
+from course_utils.authoring.project import Project
 
 SLUG = "01_half"
 
@@ -92,6 +93,7 @@ def test_the_closure_follows_imports_javascript_and_data(project):
         "widgets/__init__.py": "",
         "widgets/line.py": "def f():\n    import course_utils.tiny\n",
         "widgets/line.js": "// draws",
+        "widgets/look.css": "/* colours */",
         "models/__init__.py": "LAZY = {'load': 'course_utils.models.texts'}\n",
         "models/texts.py": "",
         "../book/texts/evaluation.md": "text",
@@ -104,6 +106,7 @@ def test_the_closure_follows_imports_javascript_and_data(project):
         "course_utils/widgets/__init__.py",
         "course_utils/widgets/line.py",
         "course_utils/widgets/line.js",
+        "course_utils/widgets/look.css",
         "book/measured/speeds.json",
     }
     assert used(project, "from course_utils import models") == {
@@ -115,7 +118,21 @@ def test_the_closure_follows_imports_javascript_and_data(project):
 
 
 def test_a_quiz_counts_its_items(project):
-    assert used(project, "chapter_quiz('01_half')") == {"book/items/01_half.yaml"}
+    assert used(project, "widget_items('01_half')") == {"book/items/01_half.yaml"}
+
+
+def test_every_lesson_with_a_quiz_counts_its_own_items():
+    real = Project()
+    with_quiz = 0
+    for path in real.lessons:
+        nb = derive(real, "notebooks", path.stem, None)
+        sources = [cell["source"] for cell in notebook.code_cells(nb)]
+        if any("widget_items(" in source for source in sources):
+            python = "\n".join(map(hashes._python, sources))
+            items = real.book / "items" / f"{path.stem}.yaml"
+            assert items in hashes.used_files(real, python), path.stem
+            with_quiz += 1
+    assert with_quiz
 
 
 def test_a_record_that_appears_changes_the_hash(project):

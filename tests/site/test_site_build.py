@@ -1,5 +1,6 @@
 """The builder and the server, apart from what the pages look like."""
 
+import errno
 import gzip
 import http.client
 import shutil
@@ -114,6 +115,37 @@ def test_server_knows_types_and_what_may_be_kept(base_url, path, kind, kept):
 def test_server_has_no_listing_and_nothing_outside(base_url):
     for path in ("/_static/", "/nothing.html", "/../../pyproject.toml"):
         assert ask(base_url, path)[0].status == 404
+
+
+def test_server_is_silent_where_a_browser_has_gone(tmp_path, capsys):
+    (tmp_path / "index.html").write_text("")
+    with server(tmp_path) as listening:
+        for error, words in ((BrokenPipeError("gone"), ""), (ValueError("bug"), "bug")):
+            try:
+                raise error
+            except Exception:
+                listening.handle_error(None, ("127.0.0.1", 1))
+            assert words in (said := capsys.readouterr().err)
+            assert bool(said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (builder.SiteError("The book has a fault."), 1, "The book has a fault."),
+        (OSError(errno.ENOSPC, "full"), 1, "No space left on device: free disk"),
+        (KeyboardInterrupt(), 130, "Stopped. Run the same command to go on."),
+    ],
+)
+def test_what_stops_a_build_is_one_sentence(monkeypatch, capsys, error, status, says):
+    def stop(*_):
+        raise error
+
+    monkeypatch.setattr(builder, "build", stop)
+    assert builder.main(["build"]) == status
+    said = "".join(capsys.readouterr()).strip()
+    assert said.startswith(says)
+    assert "\n" not in said
 
 
 def test_server_refuses_a_folder_without_pages(tmp_path):

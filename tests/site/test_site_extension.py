@@ -2,6 +2,9 @@
 
 import base64
 import html
+import json
+from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from fewer_bits import chart, headings, mathml, page, pictures, polish, tables
@@ -177,3 +180,36 @@ def test_status_names_each_notebook_and_the_versions():
     assert tables.version_sentences(status) == ["All with torch 2.13.0."]
     status["executions"]["notebooks/b"] = ENTRY | {"versions": {"torch": "2.12.0"}}
     assert tables.version_sentences(status)[1] == "notebooks/b: torch 2.12.0."
+
+
+class Tags(HTMLParser):
+    """The elements that a page starts."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def handle_starttag(self, tag, attrs):
+        del attrs
+        self.seen.append(tag)
+
+
+def test_markup_in_a_widget_s_text_stays_text():
+    items = [{"text": "</SCRIPT><img src=x onerror=alert(1)> </script> a < b"}]
+    # As MyST-NB passes it on.
+    body = json.dumps({"items": items}).replace("</script>", r"<\/script>")
+    script = SimpleNamespace(attributes={"type": page.WIDGET_STATE, "body": body})
+    state = page._widget_state({"script_files": [script]})
+    assert json.loads(state) == {"items": items}
+    tags = Tags()
+    tags.feed(f"<script type='{page.WIDGET_STATE}'>{state}</script>")
+    assert tags.seen == ["script"]
+
+
+def test_a_title_is_escaped_in_the_description():
+    config = SimpleNamespace(html_title='A "book"', html_theme_options={})
+    context = {"title": "x &quot; onload=&quot;", "script_files": []}
+    page.fill(SimpleNamespace(config=config), "search", "", context, None)
+    assert context["description"] == (
+        "x &quot; onload=&quot;: a page of A &quot;book&quot;"
+    )

@@ -44,11 +44,11 @@ def test_axe_would_find_something(browser, base_url, checker):
 def test_html_is_valid(site, checker):
     """Errors and warnings alike; nothing is filtered."""
     command = ["java", "-jar", str(checker("vnu-jar/build/dist/vnu.jar"))]
-    options = ["--format", "json", "--skip-non-html", "--exit-zero-always"]
+    options = ["--format", "json", "--skip-non-html", "--exit-zero-always", "--stdout"]
     done = subprocess.run(
         [*command, *options, str(site)], capture_output=True, text=True, check=True
     )
-    messages = json.loads(done.stderr)["messages"]
+    messages = json.loads(done.stdout)["messages"]
     found = [
         f"{m['url'].rpartition(str(site))[2]}:{m.get('lastLine')} {m['message']}"
         for m in messages

@@ -46,7 +46,7 @@ COLOURS = {"light": ("#ffffff", "#222222"), "dark": ("#121212", "#ced6dd")}
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    chromium = os.environ.get("CHROME_PATH") or shutil.which("chromium")
     rule = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
     return {
         **browser_type_launch_args,

@@ -175,6 +175,18 @@ def test_addresses_on_a_page(mount, href, link):
     assert page.get_by_role("link", name="Go on").get_attribute("href") == link
 
 
+@pytest.mark.parametrize(
+    "href", ["javascript:alert(1)", "DATA:text/html,x", "file:///x"]
+)
+def test_an_address_of_another_scheme_is_no_link(mount, href):
+    routes = [{"min": 0, "max": 1, "text": "Go on", "href": href}]
+    page = mount(Quiz([NUMERIC], routes=routes), root="../")
+    page.get_by_label("Answer in bytes").fill("1")
+    page.keyboard.press("Enter")
+    assert page.get_by_text("Go on").count() == 1
+    assert page.get_by_role("link").count() == 0
+
+
 def test_no_link_where_there_is_no_page(mount):
     page = mount(Quiz(ITEMS, routes=ROUTES))
     answer_all(page, first=0)

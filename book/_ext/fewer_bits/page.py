@@ -1,5 +1,6 @@
 """What the theme's template needs to know about a page."""
 
+import html
 import zlib
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,9 @@ def fill(
 ) -> None:
     """Add to `context` what the theme shows and Sphinx does not give."""
     context["asset"] = lambda name: _address(app, context, name)
-    context["description"] = describe(doctree) or (
-        f"{Markup(context.get('title') or 'Search').striptags()}: a page of "
-        f"{app.config.html_title}"
+    title = Markup(context.get("title") or "Search").striptags()
+    context["description"] = describe(doctree) or html.escape(
+        f"{title}: a page of {app.config.html_title}", quote=True
     )
     context["widget_state"] = _widget_state(context)
     if pagename.startswith(NOTEBOOKS):
@@ -69,11 +70,16 @@ def colab_address(options: dict, pagename: str) -> str:
 
 
 def _widget_state(context: dict) -> str:
-    """Return the saved state of the page's widgets, an empty string without any."""
+    """Return the saved state of the page's widgets, an empty string without any.
+
+    It is JSON inside a script element, which any spelling of its end tag would close.
+    So no "<" is left in it; JSON reads the escape as the same character.
+    """
     for script in context.get("script_files", []):
         attributes = getattr(script, "attributes", {})
         if attributes.get("type") == WIDGET_STATE:
-            return attributes["body"]
+            body = attributes["body"].replace(r"<\/script>", "</script>")
+            return body.replace("<", r"\u003c")
     return ""
 
 
