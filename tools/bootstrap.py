@@ -2,7 +2,7 @@
 
     python3.11 tools/bootstrap.py learn      what lessons wait for
     python3.11 tools/bootstrap.py book       pages
-    python3.11 tools/bootstrap.py tests      pages, browser, sandbox, page checkers
+    python3.11 tools/bootstrap.py tests      pages, oracles, llama.cpp, browser, sandbox
     python3.11 tools/bootstrap.py llama      compiles llama.cpp (a few minutes)
     python3.11 tools/bootstrap.py all        book, llama and every oracle library
 
@@ -28,6 +28,7 @@ TORCH = "torch==2.13.0"
 ROOM_GB = 8
 SYSTEM = {
     # program: Debian packages that bring it
+    "c++": ["g++"],
     "chromium": ["chromium", "fonts-dejavu-core"],
     "bwrap": ["bubblewrap"],
     "java": ["default-jre-headless"],
@@ -163,18 +164,19 @@ def install_project():
 def install_llama():
     """Compile llama.cpp for any CPU of this architecture; the wheel is kept."""
     wheels = os.path.join(ROOT, "_build", "wheels")
-    lines = [x for x in read("locks/all.txt").split("\n") if "llama-cpp-python==" in x]
-    version = lines[0].split()[0]
+    lock = "locks/llama-cpp-python.txt"
+    version = read(lock).split()[0]
 
     def step():
         say("Compiling %s (a few minutes)" % version)
         pip = [PYTHON, "-m", "pip"]
         failed = "llama.cpp did not compile: install a C++ compiler and run again."
-        build = ["wheel", "-q", "--no-deps", "-w", wheels, version]
-        run(pip + build, failed)
-        run([*pip, "install", "-q", "--no-index", "-f", wheels, version], failed)
+        build = ["wheel", "-q", "--no-deps", "--require-hashes", "-w", wheels]
+        run([*pip, *build, "-r", lock], failed)
+        install = ["install", "-q", "--no-deps", "--no-index", "-f", wheels, version]
+        run(pip + install, failed)
 
-    once("llama", version, step)
+    once("llama-cpp-python", read(lock), step)
 
 
 def install_system(programs):
@@ -231,10 +233,13 @@ def prepare(goal):
         install_lock("all")
     else:
         install_lock("book")
-    if goal in ("llama", "all"):
+    if goal in ("llama", "tests"):
+        install_lock(goal)
+    if goal == "tests":
+        install_system(["c++", "chromium", "bwrap", "java", "npm"])
+    if goal in ("llama", "tests", "all"):
         install_llama()
     if goal == "tests":
-        install_system(["chromium", "bwrap", "java", "npm"])
         install_page_checkers()
 
 

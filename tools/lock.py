@@ -2,9 +2,10 @@
 
     .venv/bin/python tools/lock.py
 
-`locks/all.txt` holds everything; `learn.txt` and `book.txt` are resolved under it as
-a constraint, so a package has one version in the whole project. Torch stays out: its
-CPU and CUDA builds have different hashes.
+`locks/all.txt` holds everything; the others are resolved under it as a constraint, so
+a package has one version in the whole project. Torch stays out: its CPU and CUDA
+builds have different hashes. llama.cpp stays out of the subsets, because it is
+compiled in a step of its own; `llama-cpp-python.txt` and `uv.txt` pin one package each.
 """
 
 import subprocess
@@ -23,7 +24,13 @@ COMMON = [
     "--no-header",
     "--quiet",
 ]
-EXTRAS = {"learn": ["learn"], "book": ["learn", "book"]}
+EXTRAS = {
+    "learn": ["learn"],
+    "book": ["learn", "book"],
+    "llama": ["learn", "llama"],
+    "tests": ["learn", "book", "llama", "tests"],
+}
+ALONE = {"uv": "book", "llama-cpp-python": "all"}
 
 
 def compile_lock(name: str, *args: str) -> None:
@@ -35,21 +42,28 @@ def compile_lock(name: str, *args: str) -> None:
     print(f"{target.relative_to(ROOT)}: {target.read_text().count('==')} pins")
 
 
-def main() -> None:
-    """Resolve all locks, and the one of uv itself."""
-    python = f"--python={sys.executable}"
-    compile_lock("all", "--all-extras", "--no-build-isolation", python)
-    for name, extras in EXTRAS.items():
-        chosen = [f"--extra={extra}" for extra in extras]
-        compile_lock(name, *chosen, f"--constraint={LOCKS / 'all.txt'}")
-    lines = (LOCKS / "book.txt").read_text().split("\n")
-    start = next(i for i, line in enumerate(lines) if line.startswith("uv=="))
+def pick(package: str, lock: str) -> None:
+    """Write `locks/<package>.txt`: one package of a lock with its hashes."""
+    lines = (LOCKS / f"{lock}.txt").read_text().split("\n")
+    start = next(i for i, x in enumerate(lines) if x.startswith(f"{package}=="))
     block = [lines[start]]
     for line in lines[start + 1 :]:
         if not line.startswith(" "):
             break
         block.append(line)
-    (LOCKS / "uv.txt").write_text("\n".join(block) + "\n")
+    (LOCKS / f"{package}.txt").write_text("\n".join(block) + "\n")
+
+
+def main() -> None:
+    """Resolve all locks, then write the packages that stand alone."""
+    python = f"--python={sys.executable}"
+    compile_lock("all", "--all-extras", "--no-build-isolation", python)
+    for name, extras in EXTRAS.items():
+        chosen = [f"--extra={extra}" for extra in extras]
+        chosen.append("--no-emit-package=llama-cpp-python")
+        compile_lock(name, *chosen, f"--constraint={LOCKS / 'all.txt'}")
+    for package, lock in ALONE.items():
+        pick(package, lock)
 
 
 if __name__ == "__main__":

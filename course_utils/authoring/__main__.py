@@ -1,6 +1,6 @@
 """The commands of the pipeline; the Makefile wraps them.
 
-sync [--check]     derive notebooks, or only say which differ
+sync [slugs] [--check]    derive notebooks, or only say which differ
 check              drift and stale outputs
 execute [slugs]    run the committed notebooks that are stale
         --fresh --out DIR    run all of them into DIR
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m course_utils.authoring")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("sync", help="derive notebooks/, exercises/, solutions/")
+    one.add_argument("slugs", nargs="*", help="chapters; all by default")
     one.add_argument("--check", action="store_true", help="only say what differs")
     one.set_defaults(run=_sync)
     commands.add_parser("check", help="drift and stale outputs").set_defaults(
@@ -59,7 +60,7 @@ def _sync(project: Project, options: argparse.Namespace) -> int:
         return _report(
             sync.drift(project), "Every derived file is what its master gives."
         )
-    written = sync.sync(project)
+    written = sync.sync(project, tuple(options.slugs))
     for name in written:
         print(f"wrote {name}")
     if not written:

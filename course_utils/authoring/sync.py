@@ -5,10 +5,17 @@ from course_utils.authoring.derive import derived_text
 from course_utils.authoring.project import COMMITTED_PROFILE, EXECUTED, KINDS, Project
 
 
-def drifted(project: Project) -> dict[str, str]:
-    """Return the wanted text of each derived file that differs, by its path."""
+def drifted(project: Project, slugs: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the wanted text of each derived file that differs, by its path.
+
+    Args:
+        project: The checkout.
+        slugs: Chapters to look at; all of them by default.
+    """
     wanted = {}
     for kind, slug in project.targets():
+        if slugs and slug not in slugs:
+            continue
         path = project.notebook(kind, slug)
         text = derived_text(project, kind, slug)
         if not path.exists() or path.read_text("utf-8") != text:
@@ -23,9 +30,9 @@ def orphans(project: Project) -> list[str]:
     return [project.shown(path) for path in sorted(there) if path not in expected]
 
 
-def sync(project: Project) -> list[str]:
+def sync(project: Project, slugs: tuple[str, ...] = ()) -> list[str]:
     """Write what differs and return its paths."""
-    wanted = drifted(project)
+    wanted = drifted(project, slugs)
     for name, text in wanted.items():
         notebook.write_atomic(project.root / name, text)
     return list(wanted)
