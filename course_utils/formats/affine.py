@@ -89,11 +89,12 @@ def choose_qparams(w: Tensor, *, spec: QuantSpec) -> tuple[Tensor, Tensor]:
     Raises: ValueError on NaN or infinity, or if group_size does not divide cols.
     Source: jacob2018quantization, eq. 1. Differs from it in: nothing.
     """
-    if not torch.isfinite(w).all():
-        raise ValueError("The weights hold NaN or infinity; no scale covers them.")
     groups = grouped(w.float(), spec.group_size)
     lo = groups.amin(dim=-1, keepdim=True).clamp(max=0)
     hi = groups.amax(dim=-1, keepdim=True).clamp(min=0)
+    # NaN and infinity come through amin and amax, so the few ends are enough to check.
+    if not (torch.isfinite(lo).all() and torch.isfinite(hi).all()):
+        raise ValueError("The weights hold NaN or infinity; no scale covers them.")
     if spec.symmetric:
         hi = torch.maximum(-lo, hi)
         lo = -hi
@@ -112,8 +113,9 @@ def quantize(
     Shapes: w (rows, cols) -> q (rows, cols), int32.
     """
     steps = grouped(w.float(), spec.group_size) / scale
-    q = torch.round(steps) + zero_point
-    return q.clamp(spec.qmin, spec.qmax).to(torch.int32).reshape(w.shape)
+    # A name that ends in _ works in place: new memory would cost more than the sums.
+    q = steps.round_().add_(zero_point).clamp_(spec.qmin, spec.qmax)
+    return q.to(torch.int32).reshape(w.shape)
 
 
 def dequantize(
@@ -123,8 +125,9 @@ def dequantize(
 
     Shapes: q (rows, cols) -> w_hat (rows, cols), float32.
     """
-    steps = grouped(q, spec.group_size) - zero_point
-    return (steps * scale).reshape(q.shape)
+    # A copy, because the two operations on it work in place and q is the caller's.
+    steps = grouped(q, spec.group_size).to(torch.float32, copy=True)
+    return steps.sub_(zero_point).mul_(scale).reshape(q.shape)
 
 
 def fake_quantize(w: Tensor, *, spec: QuantSpec) -> Tensor:
