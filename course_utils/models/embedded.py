@@ -13,15 +13,13 @@ from pathlib import Path
 
 from course_utils.models import cache, fetch, rescale, safetensors_file, tokenizer
 from course_utils.models.cache import Progress
+from course_utils.models.cards import FORMAT
 from course_utils.models.dequantize import GgufModel
 from course_utils.paths import cache_dir
 
-FORMAT = "off-grid-1"
 SEED = 20_250_206  # of the factors; another seed is another FORMAT
 NEEDS_BYTES = 560_000_000
 WEIGHTS = "model.safetensors"
-# Of the weights file: rescaling is exact enough to give the same bytes everywhere.
-WEIGHTS_SHA256 = "cb5171b18796ed1b1a4cf271ea165e0685a92a674b75b25fe088be3ccd4dbce7"
 
 
 def folder() -> Path:

@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from course_utils.models import embedded, profile
+from course_utils.models import embedded, hub, profile
 from course_utils.models.cache import ModelError, Progress
 from course_utils.models.card import CARDS, EMBEDDED, ModelCard, from_config
 
@@ -44,31 +44,73 @@ class Loaded:
         return iter((self.model, self.tokenizer, self.card))
 
 
-def load(name: str | None = None, *, progress: Progress = print) -> Loaded:
+def load(
+    name: str | None = None,
+    *,
+    revision: str | None = None,
+    progress: Progress = print,
+) -> Loaded:
     """Return a freshly loaded model with tokenizer and card.
 
     Args:
         name: `embedded`, a name on the hub (`owner/model`) or a local folder; None
             is the profile's model.
-        progress: Is told in one line what takes time.
+        revision: Of a model on the hub: branch, tag or commit; None is its main
+            branch.
+        progress: Is told in plain lines what takes time.
 
     Raises: ModelError if there is no such model here; the message says what to do.
     """
     here = profile.current()
     name = name or here.model
+    folder = Path(source(name, revision=revision, progress=progress))
     if name == EMBEDDED:
-        loaded = _load_embedded(progress)
-    elif Path(name).expanduser().is_dir():
-        loaded = _load_folder(Path(name).expanduser())
+        loaded = _load_embedded(folder)
     else:
-        loaded = _load_hub(name)
+        model, tokenizer = _from_pretrained(name, folder)
+        loaded = Loaded(model, tokenizer, _card(model, name, folder))
     loaded.model.to(here.device).eval()
     return loaded
 
 
-def _load_embedded(progress: Progress) -> Loaded:
-    """Load the embedded model from the cache, preparing it the first time."""
-    folder = embedded.prepare(progress=progress)
+def source(
+    name: str | None = None,
+    *,
+    revision: str | None = None,
+    progress: Progress = print,
+) -> str:
+    """Return the folder of a model, ready for any library's `from_pretrained`.
+
+    It holds config.json, safetensors weights and a tokenizer; the embedded model is
+    prepared and a model of the hub downloaded if they are not there yet.
+
+    Args:
+        name: As for `load`.
+        revision: As for `load`.
+        progress: As for `load`.
+
+    Raises: ModelError if there is no such model here; the message says what to do.
+    """
+    name = name or profile.current().model
+    local = Path(name).expanduser()
+    if revision is not None and (name == EMBEDDED or local.is_dir()):
+        raise ModelError(
+            f"{name} has no revisions; leave `revision` out or name a hub model."
+        )
+    if name == EMBEDDED:
+        return str(embedded.prepare(progress=progress))
+    if local.is_dir():
+        return str(_checked(local))
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"There is no model {name!r}: give `{EMBEDDED}`, a name on the hub "
+            "(owner/model) or a folder that exists."
+        )
+    return str(hub.snapshot(name, revision=revision, progress=progress))
+
+
+def _load_embedded(folder: Path) -> Loaded:
+    """Load the embedded model from its prepared folder."""
     with _no_bars():
         model = LlamaForCausalLM.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
@@ -77,59 +119,48 @@ def _load_embedded(progress: Progress) -> Loaded:
     return Loaded(model, tokenizer, CARDS[EMBEDDED])
 
 
-def _load_folder(folder: Path) -> Loaded:
-    """Load safetensors weights, configuration and tokenizer from a folder."""
-    if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+def _checked(folder: Path) -> Path:
+    """Return `folder`.
+
+    Raises: ModelError if it holds no model that can be read safely.
+    """
+    if hub.missing(folder):
         raise ModelError(
             f"{folder} holds no model: it needs config.json, *.safetensors and a "
             "tokenizer."
         )
-    model, tokenizer = _from_pretrained(str(folder), local_files_only=True)
-    return Loaded(model, tokenizer, _card(model, str(folder), "local", "local folder"))
-
-
-def _load_hub(name: str) -> Loaded:
-    """Load a model by its name on the hub."""
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ModelError(
-            f"There is no model {name!r}: give `{EMBEDDED}`, a name on the hub "
-            "(owner/model) or a folder that exists."
-        )
-    if not profile.hub_reachable():
-        raise ModelError(
-            f"The hub is not reachable, so {name} cannot be loaded; connect, or use "
-            f"COURSE_MODEL={EMBEDDED} or a local folder."
-        )
-    model, tokenizer = _from_pretrained(name)
-    revision = getattr(model.config, "_commit_hash", None) or "main"
-    if name in CARDS:
-        return Loaded(model, tokenizer, replace(CARDS[name], revision=revision))
-    return Loaded(model, tokenizer, _card(model, name, revision, "Hugging Face hub"))
+    return folder
 
 
 def _from_pretrained(
-    name: str, *, local_files_only: bool = False
+    name: str, folder: Path
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Read model and tokenizer; never pickle files, never a model's own code."""
-    safe = {"trust_remote_code": False, "local_files_only": local_files_only}
+    safe = {"trust_remote_code": False, "local_files_only": True}
     try:
         with _no_bars():
             model = AutoModelForCausalLM.from_pretrained(
-                name, dtype=torch.float32, use_safetensors=True, **safe
+                folder, dtype=torch.float32, use_safetensors=True, **safe
             )
-            return model, AutoTokenizer.from_pretrained(name, **safe)
+            return model, AutoTokenizer.from_pretrained(folder, **safe)
     except (OSError, ValueError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise ModelError(f"{name} cannot be loaded: {first_line}") from error
 
 
-def _card(model: PreTrainedModel, name: str, revision: str, source: str) -> ModelCard:
+def _card(model: PreTrainedModel, name: str, folder: Path) -> ModelCard:
+    """Return the card of a model that was read from `folder`."""
+    local = Path(name).expanduser().is_dir()
+    # The folder of a snapshot is named after its commit.
+    revision = "local" if local else folder.name
+    if name in CARDS and not local:
+        return replace(CARDS[name], revision=revision)
     return from_config(
         model.config.to_dict(),
         name=name,
         n_params=sum(p.numel() for p in model.parameters()),
         revision=revision,
-        source=source,
+        source="local folder" if local else "Hugging Face hub",
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from gguf import GGMLQuantizationType, quants
 from transformers import AutoTokenizer, GgufConfig, LlamaForCausalLM
 
-from course_utils.models import cache, embedded, fetch, loading
+from course_utils.models import cache, cards, embedded, fetch, loading
 from course_utils.models.layers import linear_layers
 from course_utils.models.texts import evaluation_text, evaluation_tokens
 
@@ -107,13 +107,13 @@ def test_what_has_no_symmetry_is_left_alone(plain, embedded_model):
 def test_the_weights_are_the_same_bytes_on_every_machine(gguf_model, tmp_path):
     card = embedded.write_model(gguf_model, tmp_path)
     assert card["parameters"] == 134_515_008
-    assert cache.sha256_of(tmp_path / embedded.WEIGHTS) == embedded.WEIGHTS_SHA256
+    assert cache.sha256_of(tmp_path / embedded.WEIGHTS) == cards.WEIGHTS_SHA256
     (tmp_path / embedded.WEIGHTS).unlink()
 
 
 def test_the_cache_holds_these_bytes():
     files = cache.read_card(embedded.prepare())["files"]
-    assert files[embedded.WEIGHTS] == embedded.WEIGHTS_SHA256
+    assert files[embedded.WEIGHTS] == cards.WEIGHTS_SHA256
 
 
 def test_each_load_is_a_fresh_model_and_quick(embedded_model):
@@ -127,7 +127,7 @@ def test_each_load_is_a_fresh_model_and_quick(embedded_model):
     assert torch.equal(embedded_model.get_parameter(name), want)
     # Weights may be mapped from the file: a write must not reach it.
     assert cache.sha256_of(embedded.folder() / embedded.WEIGHTS) == (
-        embedded.WEIGHTS_SHA256
+        cards.WEIGHTS_SHA256
     )
 
 

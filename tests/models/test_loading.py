@@ -76,27 +76,6 @@ def test_a_hub_name_without_a_hub_says_what_to_do(monkeypatch):
         loading.load("HuggingFaceTB/SmolLM2-135M-Instruct")
 
 
-def test_a_hub_name_goes_to_transformers_safely(monkeypatch, embedded_model, loaded):
-    monkeypatch.setattr(profile, "hub_reachable", lambda: True)
-    asked = []
-
-    def model(name, **options):
-        asked.append((name, options))
-        return embedded_model
-
-    def tokenizer(name, **options):
-        asked.append((name, options))
-        return loaded.tokenizer
-
-    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", model)
-    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", tokenizer)
-    card = loading.load("HuggingFaceTB/SmolLM2-135M-Instruct").card
-    assert card.id == "HuggingFaceTB/SmolLM2-135M-Instruct"
-    (_, first), (_, second) = asked
-    assert first["use_safetensors"] is True
-    assert first["trust_remote_code"] is second["trust_remote_code"] is False
-
-
 def test_the_package_alone_imports_neither_torch_nor_transformers():
     code = (
         "import sys, course_utils.models, course_utils.models.cache; "

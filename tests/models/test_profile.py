@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from course_utils.models import profile
+from course_utils.models.card import CARDS
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +82,25 @@ def test_the_rules_of_a_t4_without_a_t4(monkeypatch):
     assert (p.bf16, p.fp8, p.half_dtype) == (True, True, torch.bfloat16)
 
 
+def test_the_rules_of_a_t4_whatever_torch_says_of_the_gpu(t4, monkeypatch):
+    cuda = profile.torch.cuda
+    monkeypatch.setattr(cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(cuda, "is_bf16_supported", lambda *_, **__: True)
+    assert profile.current().half_dtype == torch.bfloat16
+    monkeypatch.setenv("COURSE_ARCH", "sm75")
+    p = profile.current()
+    assert (p.device, p.arch, p.bf16, p.fp8) == ("cuda", "sm75", False, False)
+    assert p.half_dtype == torch.float16
+    assert "rules of sm75" in profile.describe()
+
+
+def test_a_real_t4_has_the_same_rules(t4, monkeypatch):
+    # torch says yes because it emulates bfloat16 there.
+    monkeypatch.setattr(profile.torch.cuda, "is_bf16_supported", lambda *_, **__: True)
+    p = profile.current()
+    assert (p.arch, p.half_dtype, p.fp8) == ("sm75", torch.float16, False)
+
+
 def test_a_newer_gpu_gets_the_newest_rules(t4, monkeypatch):
     monkeypatch.setattr(profile.torch.cuda, "get_device_capability", lambda: (15, 0))
     assert profile.current().arch == "sm120"
@@ -89,6 +109,15 @@ def test_a_newer_gpu_gets_the_newest_rules(t4, monkeypatch):
 def test_the_model_grows_with_the_memory():
     assert profile.model_for(1e9) == "HuggingFaceTB/SmolLM2-135M-Instruct"
     assert profile.model_for(80e9) == "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+
+
+def test_each_model_of_the_table_fits_twice_in_float32():
+    for free_bytes, name in profile.GPU_MODELS:
+        assert not CARDS[name].gated
+        if free_bytes:  # the last one is for everybody
+            assert 2 * CARDS[name].memory(32) <= free_bytes
+    needs = [free_bytes for free_bytes, _ in profile.GPU_MODELS]
+    assert needs == sorted(needs, reverse=True)
 
 
 def test_one_line_says_what_and_why(monkeypatch):
