@@ -179,6 +179,19 @@ def install_llama():
     once("llama-cpp-python", read(lock), step)
 
 
+def install_apart(name):
+    """Install one package where only those find it who ask for it.
+
+    transformers imports torchao wherever it is installed, and that prints warnings
+    into every notebook.
+    """
+    path = "locks/%s.txt" % name
+    target = os.path.join(VENV, "apart")
+    args = ["install", "-q", "--no-deps", "--require-hashes", "--upgrade"]
+    command = [PYTHON, "-m", "pip", *args, "--target", target, "-r", path]
+    once(name, read(path), lambda: run(command, NETWORK % path))
+
+
 def install_system(programs):
     """Install system programs with apt where we may; else say what to install."""
     missing = [p for p in programs if not shutil.which(p)]
@@ -240,6 +253,7 @@ def prepare(goal):
     if goal in ("llama", "tests", "all"):
         install_llama()
     if goal == "tests":
+        install_apart("torchao")
         install_page_checkers()
 
 

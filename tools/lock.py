@@ -5,7 +5,8 @@
 `locks/all.txt` holds everything; the others are resolved under it as a constraint, so
 a package has one version in the whole project. Torch stays out: its CPU and CUDA
 builds have different hashes. llama.cpp stays out of the subsets, because it is
-compiled in a step of its own; `llama-cpp-python.txt` and `uv.txt` pin one package each.
+compiled in a step of its own. `llama-cpp-python.txt`, `torchao.txt` and `uv.txt` pin
+one package each.
 """
 
 import subprocess
@@ -30,7 +31,7 @@ EXTRAS = {
     "llama": ["learn", "llama"],
     "tests": ["learn", "book", "llama", "tests"],
 }
-ALONE = {"uv": "book", "llama-cpp-python": "all"}
+ALONE = {"uv": "book", "llama-cpp-python": "all", "torchao": "all"}
 
 
 def compile_lock(name: str, *args: str) -> None:
