@@ -81,6 +81,63 @@ def _measure(arguments: Arguments) -> int:
     return 1 if moved else 0
 
 
+# argparse names the function when it refuses a value, hence these two names.
+def number(text: str) -> float:
+    """Return the number that an argument spells, whole where it is whole."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def group(text: str) -> int | None:
+    """Return the group size that an argument names; see `footprint`."""
+    return {"row": None, "matrix": 0}[text] if text in ("row", "matrix") else int(text)
+
+
+# Option -> argument of `footprint`, how it is read, default, help. The defaults are
+# those of `footprint`, whose module is not imported for a question about usage.
+MEMORY_SETTINGS: dict[str, tuple[str, Callable[[str], float | None], int, str]] = {
+    "--bits": ("bits", number, 4, "of a linear weight"),
+    "--group": ("group_size", group, 64, "weights per scale; or `row`, `matrix`"),
+    "--scale-bits": ("scale_bits", number, 16, "of a scale"),
+    "--zero-bits": ("zero_bits", number, 0, "of a zero point"),
+    "--keep-bits": ("keep_bits", number, 16, "of every other parameter"),
+    "--context": ("context", int, 8192, "tokens of each sequence"),
+    "--batch": ("batch", int, 1, "sequences at once"),
+    "--kv-bits": ("kv_bits", number, 16, "of a number in the key-value cache"),
+    "--rank": ("rank", int, 0, "of LoRA adapters on every linear layer"),
+}
+
+
+def _memory_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "name", metavar="MODEL", help="a model's name; an unknown one lists them"
+    )
+    for option, (name, kind, default, words) in MEMORY_SETTINGS.items():
+        parser.add_argument(
+            option,
+            dest=name,
+            type=kind,
+            default=default,
+            metavar="N",
+            help=f"{words} (default: {default})",
+        )
+    parser.add_argument(
+        "--training", action="store_true", help="with gradients and AdamW of adapters"
+    )
+    parser.add_argument("--json", action="store_true", help="sizes in bytes, as JSON")
+
+
+def _memory(arguments: Arguments) -> int:
+    from course_utils import memory_report  # noqa: PLC0415
+
+    settings = {name: getattr(arguments, name) for name, *_ in MEMORY_SETTINGS.values()}
+    settings["training"] = arguments.training
+    found = memory_report.answer(arguments.name, **settings)
+    show = memory_report.as_json if arguments.json else memory_report.render
+    print(show(found))
+    return 0
+
+
 COMMANDS = {
     "doctor": Command(
         "the report that a bug report should carry", _no_arguments, _doctor
@@ -90,6 +147,9 @@ COMMANDS = {
     ),
     "measure": Command(
         "measure something and write its record", _measure_arguments, _measure
+    ),
+    "memory": Command(
+        "count the memory that a model needs", _memory_arguments, _memory
     ),
 }
 

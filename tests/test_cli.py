@@ -45,7 +45,15 @@ def test_starting_takes_less_than_three_tenths_of_a_second(arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--help",), ("measure", "--help"), ("doctor", "--help"), ("measure", "nothing")],
+    [
+        ("--help",),
+        ("measure", "--help"),
+        ("doctor", "--help"),
+        ("measure", "nothing"),
+        ("memory", "--help"),
+        ("memory", "embedded"),
+        ("memory", "nothing"),
+    ],
 )
 def test_nothing_heavy_is_imported_to_answer_a_question(arguments):
     code = (

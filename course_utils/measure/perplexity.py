@@ -8,15 +8,25 @@ with every result: windows of `context` tokens that do not overlap, no start tok
 and the first token of a window is not predicted (nothing stands before it). Two
 perplexities compare only at the same protocol, text and number of tokens.
 
+The model may be a module or a function window -> logits, so that a model which torch
+does not run is measured by the same code.
+
 Left out: sliding windows, which give each token more context and a lower number.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from course_utils.measure.inference import evaluating, logit_blocks, windows
+from course_utils.measure.agreement import Logits
+from course_utils.measure.inference import (
+    MAX_ROWS,
+    evaluating,
+    logit_blocks,
+    windows,
+)
 
 
 def protocol(n_tokens: int, *, context: int = 512) -> str:
@@ -27,13 +37,27 @@ def protocol(n_tokens: int, *, context: int = 512) -> str:
     )
 
 
-def _window_log_likelihoods(model: nn.Module, window: Tensor) -> Tensor:
+def _blocks(model: nn.Module | Logits, window: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first position, logits) of one window, as `logit_blocks` does."""
+    if isinstance(model, nn.Module):
+        yield from logit_blocks(model, window)
+        return
+    logits = model(window)
+    if logits.dim() != 2 or len(logits) != len(window):
+        raise ValueError(
+            f"The function gave logits of shape {tuple(logits.shape)} for a window of "
+            f"{len(window)} tokens; it must give one row for each token."
+        )
+    yield 0, logits.float()
+
+
+def _window_log_likelihoods(model: nn.Module | Logits, window: Tensor) -> Tensor:
     """Return log p of tokens 1 .. n-1 of one window.
 
     Shapes: window (n,) -> (n - 1,), float32.
     """
     parts = []
-    for start, logits in logit_blocks(model, window):
+    for start, logits in _blocks(model, window):
         targets = window[start + 1 : start + 1 + len(logits)].to(logits.device)
         rows = logits[: len(targets)]  # the last position of a window has no target
         picked = rows.gather(1, targets[:, None]).squeeze(1)
@@ -41,22 +65,36 @@ def _window_log_likelihoods(model: nn.Module, window: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def log_likelihoods(model: nn.Module, tokens: Tensor, *, context: int = 512) -> Tensor:
+def log_likelihoods(
+    model: nn.Module | Logits, tokens: Tensor, *, context: int = 512
+) -> Tensor:
     """Return log p of every predicted token, window after window.
 
-    The model is left as it was, its training modes included.
+    A module is left as it was, its training modes included.
+
+    Args:
+        model: A model, or a function that gives the logits of a window.
+        tokens: The text.
+        context: Tokens of a window.
 
     Shapes: tokens (n,) -> (n - number of windows,), float32, on the tokens' device.
-        A single token left over at the end is dropped.
+        A single token left over at the end is dropped. A function takes (n,) and
+        gives (n, vocab), n <= 512.
     Units: nats.
-    Raises: ValueError if tokens is not a row of at least 2 ids, or context < 2.
+    Raises: ValueError if tokens is not a row of at least 2 ids, or context < 2, or a
+        function is asked for more than 512 rows or gives another number of them.
     """
-    with evaluating(model):
+    is_module = isinstance(model, nn.Module)
+    if not is_module and context > MAX_ROWS:
+        raise ValueError(
+            f"context is {context}; a function gives at most {MAX_ROWS} rows of logits."
+        )
+    with evaluating(model) if is_module else torch.no_grad():
         parts = [
             _window_log_likelihoods(model, window)
             for window in windows(tokens, context=context)
         ]
-    return torch.cat(parts).to(tokens.device)
+    return torch.cat([part.to(tokens.device) for part in parts])
 
 
 def perplexity_of(log_likelihoods: Tensor) -> float:
@@ -72,11 +110,13 @@ def perplexity_of(log_likelihoods: Tensor) -> float:
     return math.exp(-mean) if -mean < math.log(1e300) else -mean * math.inf
 
 
-def perplexity(model: nn.Module, tokens: Tensor, *, context: int = 512) -> float:
+def perplexity(
+    model: nn.Module | Logits, tokens: Tensor, *, context: int = 512
+) -> float:
     """Return the perplexity of `model` on `tokens` by the protocol of this module.
 
     Shapes: tokens (n,).
     Units: none; the number of equally likely words that would surprise as much.
-    Raises: ValueError if tokens is not a row of at least 2 ids, or context < 2.
+    Raises: ValueError as `log_likelihoods` does.
     """
     return perplexity_of(log_likelihoods(model, tokens, context=context))

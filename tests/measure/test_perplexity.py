@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from course_utils.measure import inference
+from course_utils.measure.agreement import logits_of
 from course_utils.measure.perplexity import (
     log_likelihoods,
     perplexity,
@@ -157,3 +158,34 @@ def test_the_protocol_says_what_was_done():
     assert "2,048" in words
     assert "512" in words
     assert "no start token" in words
+
+
+def test_a_function_can_stand_for_a_model(tiny, tokens):
+    by_model = log_likelihoods(tiny, tokens[:300], context=128)
+    by_function = log_likelihoods(logits_of(tiny), tokens[:300], context=128)
+    assert torch.equal(by_function, by_model)
+    assert perplexity(logits_of(tiny), tokens[:300]) == perplexity(tiny, tokens[:300])
+
+
+def test_a_function_sees_the_windows_and_keeps_no_gradients(tokens):
+    seen = []
+    weight = torch.zeros(len(tokens), 97, requires_grad=True)
+
+    def logits(window):
+        seen.append(window)
+        return (weight[: len(window)] + 1).half()
+
+    got = log_likelihoods(logits, tokens[:130], context=64)
+    assert [len(window) for window in seen] == [64, 64, 2]
+    assert torch.equal(torch.cat(seen), tokens[:130])
+    assert got.dtype == torch.float32
+    assert not got.requires_grad
+    assert got.tolist() == pytest.approx([-math.log(97)] * 127, rel=1e-6)
+
+
+def test_a_function_must_give_a_row_for_each_token(tokens):
+    for wrong in (torch.zeros(9, 97), torch.zeros(1, 10, 97)):
+        with pytest.raises(ValueError, match=r"window of 10 tokens.*one row for each"):
+            log_likelihoods(lambda _, wrong=wrong: wrong, tokens[:10])
+    with pytest.raises(ValueError, match=r"context is 513; a function.*512 rows"):
+        log_likelihoods(lambda w: torch.zeros(len(w), 97), tokens, context=513)
