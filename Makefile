@@ -6,7 +6,7 @@ AUTHORING := $(PY) -m course_utils.authoring
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help book learn test site serve execute sync check bench lint llama lock clean
+.PHONY: help book learn test site serve execute sync check bench gpu lint llama lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -51,6 +51,11 @@ check: ## fail where a derived file or an output is out of date
 bench: site ## speeds and page scores, measured and printed (never in the tests)
 	$(BOOT) tests
 	@$(PY) tools/bench.py
+
+gpu: ## on a GPU: the lessons and a model of 8B shape, as records (MODEL=folder or name)
+	$(BOOT) tests
+	@$(PY) -m course_utils measure llama-8b-shape
+	@$(PY) tools/gpu.py --model $(or $(MODEL),embedded)
 
 lint: ## style of code, prose and numbers
 	$(BOOT) book

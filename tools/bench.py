@@ -7,46 +7,33 @@ Ratios are taken within one run, because machines differ and are noisy.
 
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import torch
-
-from course_utils.formats.affine import QuantSpec, choose_qparams, fake_quantize
+from course_utils.measure import quantizer_pairs, quantizing_speed
 
 ROOT = Path(__file__).parent.parent
+WARM_UP, TURNS = 2, 15
 
 
-def seconds(call: Callable[[], object], repeats: int = 15) -> float:
-    """Return the median time of a call after two warm-up calls."""
-    for _ in range(2):
-        call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return median(times)
-
-
-def affine_against_torch() -> None:
-    """Compare our affine rounding with PyTorch's kernel on one real layer's shape."""
-    w = torch.randn(1536, 576, generator=torch.Generator().manual_seed(0))
-    spec = QuantSpec(bits=4)
-
-    def theirs() -> torch.Tensor:
-        scale, zero_point = choose_qparams(w, spec=spec)
-        return torch.fake_quantize_per_channel_affine(
-            w, scale.flatten(), zero_point.flatten(), 0, spec.qmin, spec.qmax
+def quantizers() -> None:
+    """Time our quantizers and production code on the first layers of the model."""
+    measurement = quantizing_speed.Measurement()
+    weights = measurement.weights[: 3 * quantizing_speed.SLICE_MATRICES]
+    for pair in measurement.pairs:
+        turns = [
+            (
+                quantizer_pairs.seconds(pair.ours, weights),
+                quantizer_pairs.seconds(pair.theirs, weights),
+            )
+            for _ in range(WARM_UP + TURNS)
+        ][WARM_UP:]
+        ours, theirs = (median(column) for column in zip(*turns, strict=True))
+        ratio = median(a / b for a, b in turns)
+        print(
+            f"{pair.key}, three layers: ours {1e3 * ours:.1f} ms, {pair.library} "
+            f"{1e3 * theirs:.1f} ms, ratio {ratio:.2f}"
         )
-
-    ours_s, theirs_s = seconds(lambda: fake_quantize(w, spec=spec)), seconds(theirs)
-    print(
-        f"affine, 1536 x 576, one scale a row: ours {1e3 * ours_s:.2f} ms, "
-        f"PyTorch's kernel {1e3 * theirs_s:.2f} ms, ratio {ours_s / theirs_s:.2f}"
-    )
 
 
 def run(title: str, *command: str) -> None:
@@ -57,7 +44,7 @@ def run(title: str, *command: str) -> None:
 
 def main() -> None:
     """Run every bench."""
-    affine_against_torch()
+    quantizers()
     quiet = ("-m", "pytest", "-q", "-s", "--no-header")
     run(
         "Widget: from input event to answer",

@@ -13,6 +13,9 @@ from course_utils.measure import records, task
 
 TASKS = {
     "embedded-model": "course_utils.measure.embedded_model",
+    "llama-8b-shape": "course_utils.measure.llama_8b_shape",
+    "parity": "course_utils.measure.parity",
+    "quantizing-speed": "course_utils.measure.quantizing_speed",
 }
 
 

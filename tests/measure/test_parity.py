@@ -127,7 +127,7 @@ def test_the_record_holds_the_counts(tmp_path, monkeypatch):
     }
     monkeypatch.setattr(parity, "PARITY", quick)
     monkeypatch.setattr(paths, "ROOT", tmp_path)
-    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "texts").mkdir(parents=True)
     monkeypatch.setattr(task.hardware, "busy_share", lambda: None)
     task.run("parity", parity.Measurement(), say=lambda _: None)
     record = records.read("parity")

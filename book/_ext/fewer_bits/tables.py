@@ -7,7 +7,8 @@
 shows `book/measured/embedded-model.json`: the values of a record, or the rows of a
 file that is a list of rows. `{record-note}` gives the sentence that says what it was
 measured on. `{status-table}` shows `book/measured/status.json`, which every execution
-of a notebook writes, and `{status-note}` the versions it names.
+of a notebook writes, `{chapter-table}` its sums, chapter by chapter, and
+`{status-note}` the versions it names.
 """
 
 import json
@@ -22,6 +23,10 @@ Row = dict[str, object]
 
 NOT_YET = "Not yet measured."
 NOTHING = "-"
+CHAPTER_COLUMNS = [
+    *("chapter", "notebooks, s", "solutions, s"),
+    *("together, s", "peak memory (MiB)"),
+]
 
 
 def text_of(value: object) -> str:
@@ -61,6 +66,23 @@ def status_rows(status: dict) -> list[Row]:
             "Python": entry["python"],
         }
         for name, entry in sorted(status["executions"].items())
+    ]
+
+
+def chapter_rows(status: dict) -> list[Row]:
+    """Return one row per chapter: seconds are added up, of memory the peak counts."""
+    chapters: dict[str, dict[str, dict]] = {}
+    for name, entry in sorted(status["executions"].items()):
+        kind, _, slug = name.partition("/")
+        chapters.setdefault(slug, {})[kind] = entry
+    return [
+        {
+            "chapter": slug,
+            **{f"{kind}, s": found[kind]["seconds"] for kind in found},
+            "together, s": round(sum(e["seconds"] for e in found.values()), 1),
+            "peak memory (MiB)": max(e["peak_mib"] for e in found.values()),
+        }
+        for slug, found in sorted(chapters.items())
     ]
 
 
@@ -108,7 +130,7 @@ def _cell(text: str) -> nodes.paragraph:
 
 
 class Measured(SphinxDirective):
-    """What the four directives share: reading a file of `book/measured/`."""
+    """What the directives share: reading a file of `book/measured/`."""
 
     def read(self, name: str) -> list[Row] | dict | None:
         """Return the content of a measured file, or None if there is none yet."""
@@ -145,10 +167,10 @@ class RecordNote(Measured):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        """Return the sentence."""
+        """Return the sentence; nothing for no record, whose table says so."""
         record = self.read(self.arguments[0])
         if not isinstance(record, dict):
-            return self.sentence(NOT_YET)
+            return []
         versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
         device = record["device"]
         return self.sentence(
@@ -169,6 +191,17 @@ class StatusTable(Measured):
         return [table_of(rows, list(rows[0]))]
 
 
+class ChapterTable(Measured):
+    """Show what the notebooks of each chapter take together."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table, or a sentence if nothing was executed."""
+        status = self.read("status")
+        if not isinstance(status, dict) or not status["executions"]:
+            return self.sentence("No execution is on record yet.")
+        return [table_of(chapter_rows(status), CHAPTER_COLUMNS)]
+
+
 class StatusNote(Measured):
     """Say which versions the executions used."""
 
@@ -185,4 +218,5 @@ def setup(app: Sphinx) -> None:
     app.add_directive("record-table", RecordTable)
     app.add_directive("record-note", RecordNote)
     app.add_directive("status-table", StatusTable)
+    app.add_directive("chapter-table", ChapterTable)
     app.add_directive("status-note", StatusNote)
