@@ -10,21 +10,44 @@ from course_utils.formats.affine import (
     fake_quantize,
     quantize,
 )
+from course_utils.formats.catalogue import FORMATS, lookup
+from course_utils.formats.catalogue import decode as decode_codes
+from course_utils.formats.catalogue import encode as encode_values
+from course_utils.formats.floats import FLOATS
+from course_utils.measure.agreement import kl_divergence
 from course_utils.measure.error import max_abs_error, rmse, sqnr_db
+from course_utils.measure.flips import mcnemar
+from course_utils.measure.footprint import DEVICES, footprint
+from course_utils.measure.intervals import interval, paired_interval
+from course_utils.models.card import CARDS
 
 __all__ = [
+    "CARDS",
+    "DEVICES",
+    "FLOATS",
+    "FORMATS",
     "QuantSpec",
     "bell",
     "choose_qparams",
+    "decode_codes",
     "dequantize",
+    "encode_values",
     "even",
     "fake_quantize",
+    "footprint",
+    "interval",
+    "kl_divergence",
     "max_abs_error",
+    "mcnemar",
+    "paired_interval",
     "quantize",
     "rebuilt",
     "rmse",
     "row",
     "sqnr_db",
+    "stored",
+    "stored_rows",
+    "value_of",
 ]
 
 
@@ -61,3 +84,30 @@ def rebuilt(
     Shapes: w (rows, cols) -> (rows, cols).
     """
     return fake_quantize(w, spec=QuantSpec(bits, symmetric, group_size))
+
+
+def value_of(code: int, name: str) -> float:
+    """Return what a code of a number format stands for.
+
+    Raises: ValueError on an unknown format or a code that does not fit.
+    """
+    return decode_codes(torch.tensor([code]), name).item()
+
+
+def stored(value: float, name: str, *, saturate: bool = True) -> float:
+    """Return `value` as a number format keeps it, without a scale.
+
+    Raises: ValueError on an unknown format.
+    """
+    wanted = torch.tensor([value], dtype=torch.float64)
+    return decode_codes(encode_values(wanted, name, saturate=saturate), name).item()
+
+
+def stored_rows(w: Tensor, name: str) -> Tensor:
+    """Return `w` in a number format, with one scale a row for its largest value.
+
+    Shapes: w (rows, cols) -> (rows, cols).
+    """
+    scale = w.abs().amax(dim=1, keepdim=True) / lookup(name).max
+    codes = encode_values(w / scale, name, saturate=True)
+    return decode_codes(codes, name).float() * scale

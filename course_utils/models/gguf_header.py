@@ -1,0 +1,175 @@
+"""The front of a GGUF file: its metadata and the list of its tensors.
+
+    "GGUF"  version u32  tensors u64  fields u64
+    fields   name, kind u32, value
+    tensors  name, dimensions u32, sizes u64 (fastest first), type u32, offset u64
+    padding  up to a multiple of the alignment
+    data     the tensors, each aligned
+
+A string is its length (u64) and its bytes; an array is the kind of its elements (u32),
+their number (u64) and the elements. All numbers are little endian.
+
+Values stay bytes, so that they can be copied into another file as they are: a tokenizer
+of 49,152 tokens is read in a moment, where decoding it takes seconds.
+
+Source: the GGUF specification, version 3. Left out: older versions and big endian.
+"""
+
+import mmap
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
+
+MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
+START = struct.Struct("<4sIQQ")
+STRING, ARRAY = GGUFValueType.STRING, GGUFValueType.ARRAY
+SCALARS = {
+    GGUFValueType.UINT8: "B",
+    GGUFValueType.INT8: "b",
+    GGUFValueType.UINT16: "H",
+    GGUFValueType.INT16: "h",
+    GGUFValueType.UINT32: "I",
+    GGUFValueType.INT32: "i",
+    GGUFValueType.FLOAT32: "f",
+    GGUFValueType.BOOL: "?",
+    GGUFValueType.UINT64: "Q",
+    GGUFValueType.INT64: "q",
+    GGUFValueType.FLOAT64: "d",
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """One tensor of a GGUF file.
+
+    Attributes:
+        kind: Type name, such as Q5_0.
+        shape: As torch writes it, rows first.
+        offset: Of its data, in bytes from the start of all data.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of the tensor."""
+        return prod(self.shape)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its data: codes and scales."""
+        block, size = GGML_QUANT_SIZES[GGMLQuantizationType[self.kind]]
+        return self.n_weights // block * size
+
+
+@dataclass(frozen=True)
+class Header:
+    """Metadata and tensors of a GGUF file.
+
+    Attributes:
+        fields: Name -> (kind, value as stored).
+        tensors: Name -> tensor, in the file's order.
+    """
+
+    fields: dict[str, tuple[GGUFValueType, bytes]]
+    tensors: dict[str, StoredTensor]
+
+    def count(self, name: str) -> int:
+        """Return the number of elements of an array field.
+
+        Raises: ValueError if there is no such array.
+        """
+        kind, value = self.fields.get(name, (None, b""))
+        if kind != ARRAY:
+            raise ValueError(f"The GGUF file has no array {name}.")
+        return struct.unpack_from("<Q", value, 4)[0]
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of a GGUF file.
+
+    Raises: ValueError if it is no GGUF file of version 3.
+    """
+    with path.open("rb") as file:
+        start = file.read(START.size)
+        if len(start) < START.size or start[:4] != MAGIC:
+            raise ValueError(f"{path} is not a GGUF file.")
+        _, version, n_tensors, n_fields = START.unpack(start)
+        if version != VERSION:
+            raise ValueError(f"{path} is GGUF version {version}; this reads {VERSION}.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(data, START.size)
+            fields = dict(cursor.field() for _ in range(n_fields))
+            tensors = dict(cursor.tensor() for _ in range(n_tensors))
+    return Header(fields, tensors)
+
+
+def packed_string(text: str) -> bytes:
+    """Return a string as GGUF stores it."""
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def packed_field(name: str, kind: GGUFValueType, value: bytes) -> bytes:
+    """Return a field as GGUF stores it."""
+    return packed_string(name) + struct.pack("<I", kind) + value
+
+
+def packed_tensor(name: str, tensor: StoredTensor) -> bytes:
+    """Return a tensor's entry in the list as GGUF stores it."""
+    sizes = tensor.shape[::-1]
+    kind = GGMLQuantizationType[tensor.kind]
+    numbers = (len(sizes), *sizes, kind, tensor.offset)
+    return packed_string(name) + struct.pack(f"<I{len(sizes)}QIQ", *numbers)
+
+
+class _Cursor:
+    """A place in the file that moves on as values are read."""
+
+    def __init__(self, data: mmap.mmap, place: int) -> None:
+        self.data, self.place = data, place
+
+    def number(self, form: str) -> int:
+        """Read one number."""
+        value = struct.unpack_from("<" + form, self.data, self.place)[0]
+        self.place += struct.calcsize("<" + form)
+        return value
+
+    def string(self) -> str:
+        """Read one string."""
+        n = self.number("Q")
+        self.place += n
+        return self.data[self.place - n : self.place].decode()
+
+    def skip(self, kind: GGUFValueType) -> None:
+        """Move past one value."""
+        if kind == STRING:
+            self.place += 8 + struct.unpack_from("<Q", self.data, self.place)[0]
+        elif kind == ARRAY:
+            inner, n = GGUFValueType(self.number("I")), self.number("Q")
+            if inner in SCALARS:
+                self.place += n * struct.calcsize("<" + SCALARS[inner])
+            else:
+                for _ in range(n):
+                    self.skip(inner)
+        else:
+            self.place += struct.calcsize("<" + SCALARS[kind])
+
+    def field(self) -> tuple[str, tuple[GGUFValueType, bytes]]:
+        """Read one field; its value stays bytes."""
+        name, kind = self.string(), GGUFValueType(self.number("I"))
+        start = self.place
+        self.skip(kind)
+        return name, (kind, self.data[start : self.place])
+
+    def tensor(self) -> tuple[str, StoredTensor]:
+        """Read one entry of the list of tensors."""
+        name = self.string()
+        sizes = [self.number("Q") for _ in range(self.number("I"))]
+        kind = GGMLQuantizationType(self.number("I")).name
+        return name, StoredTensor(kind, tuple(reversed(sizes)), self.number("Q"))
