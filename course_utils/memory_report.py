@@ -8,6 +8,7 @@ This module is a tool above the layers of the package and may import any of them
 """
 
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -16,6 +17,7 @@ from course_utils.models.card import CARDS, ModelCard, similar
 
 GB = 10**9
 GIB = 2**30
+WIDTH = 78
 LEFT_OUT = "The rest is not counted: activations and the CUDA context."
 
 
@@ -119,8 +121,13 @@ def _verdict(total: int) -> list[str]:
 def render(found: Answer) -> str:
     """Return the answer as lines to read."""
     table = _table(_rows(found))
-    verdict = _verdict(found.counted.total)
-    return "\n".join([*_heading(found), "", *table, "", *verdict, LEFT_OUT])
+    heading, verdict = map(_wrapped, (_heading(found), _verdict(found.counted.total)))
+    return "\n".join([*heading, "", *table, "", *verdict, LEFT_OUT])
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    """Return the lines broken where they are too wide; what goes on is indented."""
+    return [textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines]
 
 
 def as_json(found: Answer) -> str:

@@ -103,6 +103,8 @@ def test_parts_that_are_not_there_have_no_row(capsys):
 
 def test_devices_are_sorted_by_whether_they_hold_it(capsys):
     printed = lines(capsys, "meta-llama/Llama-2-70b-hf")
+    assert max(map(len, printed)) < 80
+    printed = "\n".join(printed).replace("\n  ", " ").split("\n")
     total = footprint(CARDS["meta-llama/Llama-2-70b-hf"]).total
     (fits,) = [line for line in printed if line.startswith("Fits")]
     (not_fits,) = [line for line in printed if line.startswith("Does not fit")]
