@@ -1,6 +1,10 @@
 """environment.yml, pyproject.toml and the locks say the same."""
 
+import ast
+import json
 import re
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -46,14 +50,14 @@ def test_auto_gptq_has_its_own_file_with_the_reason():
 
 
 @pytest.mark.parametrize(
-    "subset", ["learn", "book", "llama", "tests", "uv", "llama-cpp-python"]
+    "subset", ["learn", "book", "llama", "tests", "uv", "llama-cpp-python", "torchao"]
 )
 def test_a_package_has_one_version_in_the_project(subset):
     everything = pins("locks/all.txt")
     assert pins(f"locks/{subset}.txt").items() <= everything.items()
 
 
-@pytest.mark.parametrize("lock", ["all", "book", "learn", "llama", "tests"])
+@pytest.mark.parametrize("lock", ["all", "book", "learn", "llama", "tests", "torchao"])
 def test_locks_bring_no_torch_and_no_cuda_and_no_address(lock):
     text = (ROOT / f"locks/{lock}.txt").read_text()
     assert not re.findall(r"^(torch|triton|nvidia-c\S*)==", text, re.MULTILINE)
@@ -74,3 +78,23 @@ def test_bootstrap_installs_the_torch_that_the_lock_was_resolved_for():
         'constraint-dependencies = ["torch==2.13.0"]'
         in (ROOT / "pyproject.toml").read_text()
     )
+
+
+def imported(path):
+    """Return the top-level packages that the code cells of a notebook import."""
+    cells = json.loads(path.read_text())["cells"]
+    codes = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    nodes = [node for code in codes for node in ast.walk(ast.parse(code))]
+    names = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names]
+    names += [n.module for n in nodes if isinstance(n, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names} - {"course_utils", "google"}
+
+
+def test_learners_get_every_package_that_a_notebook_imports():
+    installed = packages_distributions()
+    locked = {name.lower().replace("_", "-") for name in pins("locks/learn.txt")}
+    for folder in ("notebooks", "exercises", "solutions"):
+        for path in sorted((ROOT / folder).glob("*.ipynb")):
+            for name in imported(path) - set(sys.stdlib_module_names) - {"torch"}:
+                found = {d.lower().replace("_", "-") for d in installed[name]}
+                assert found & locked, f"{path.name} imports {name}"

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from course_utils.measure import quantizer_pairs
 from course_utils.measure.storage import KINDS, file_bytes, stored_bytes
 
 ROWS, COLS = 192, 320  # 61,440 weights: 960 blocks of 64, 3.75 blocks of 256 of those
@@ -68,7 +69,7 @@ def test_int8_counts_the_same_after_its_scales_have_moved():
 
 
 def test_a_tensor_made_of_tensors_is_looked_into():
-    quantization = pytest.importorskip("torchao.quantization")
+    quantization = quantizer_pairs.library("torchao.quantization")
     model = nn.Sequential(nn.Linear(COLS, ROWS, bias=False))
     quantization.quantize_(model, quantization.Int8WeightOnlyConfig())
     found = parts(model)
