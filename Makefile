@@ -4,6 +4,9 @@ PY := .venv/bin/python
 BOOT := @$(PYTHON) tools/bootstrap.py
 AUTHORING := $(PY) -m course_utils.authoring
 export PYTHONHASHSEED := 0
+# Threads that spin while they wait take the cores from whatever else runs: on two
+# cores a busy neighbour then makes a lesson several times slower.
+export OMP_WAIT_POLICY := passive
 
 .DEFAULT_GOAL := help
 .PHONY: help book learn test site serve execute sync check bench gpu lint llama lock clean

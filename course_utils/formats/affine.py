@@ -18,6 +18,7 @@ of a range smaller than the data's own (clipping).
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -41,12 +42,17 @@ class QuantSpec:
 
     def __post_init__(self) -> None:
         """Refuse widths and group sizes that mean nothing."""
-        if not 1 <= self.bits <= 16:
-            raise ValueError(f"bits must be 1 to 16, got {self.bits}.")
+        if not isinstance(self.bits, Integral) or not 1 <= self.bits <= 16:
+            raise ValueError(
+                f"bits must be a whole number from 1 to 16, got {self.bits}."
+            )
         if self.symmetric and self.bits < 2:
             raise ValueError("A symmetric grid needs at least 2 bits.")
-        if self.group_size is not None and self.group_size < 0:
-            raise ValueError(f"group_size must not be negative: {self.group_size}.")
+        size = 0 if self.group_size is None else self.group_size
+        if not isinstance(size, Integral) or size < 0:
+            raise ValueError(
+                f"group_size must be None or a whole number from 0 on, got {size}."
+            )
 
     @property
     def qmin(self) -> int:
@@ -64,8 +70,13 @@ def grouped(w: Tensor, group_size: int | None) -> Tensor:
 
     Shapes: w (rows, cols) -> (rows, n_groups, group_size); (1, 1, rows * cols)
         for group_size 0.
-    Raises: ValueError if group_size does not divide cols.
+    Raises: ValueError if w is not a matrix with values, or if group_size does not
+        divide cols.
     """
+    if w.ndim != 2 or not w.numel():
+        raise ValueError(
+            f"Give a matrix with rows and columns, got shape {tuple(w.shape)}."
+        )
     rows, cols = w.shape
     if group_size == 0:
         return w.reshape(1, 1, -1)
@@ -85,8 +96,10 @@ def choose_qparams(w: Tensor, *, spec: QuantSpec) -> tuple[Tensor, Tensor]:
 
     Shapes: w (rows, cols); scale, zero_point (rows, n_groups, 1).
     Units: scale in units of w per integer step; zero_point in steps.
-    Errors: |w - w_hat| <= scale / 2, up to float32 rounding.
-    Raises: ValueError on NaN or infinity, or if group_size does not divide cols.
+    Errors: |w - w_hat| <= scale / 2, up to float32 rounding, if scale is at least
+        2**-126; below, float32 holds it with fewer digits.
+    Raises: ValueError on NaN or infinity, if the range of a group is too wide for
+        float32, or as `grouped` does.
     Source: jacob2018quantization, eq. 1. Differs from it in: nothing.
     """
     groups = grouped(w.float(), spec.group_size)
@@ -98,7 +111,12 @@ def choose_qparams(w: Tensor, *, spec: QuantSpec) -> tuple[Tensor, Tensor]:
     if spec.symmetric:
         hi = torch.maximum(-lo, hi)
         lo = -hi
-    scale = (hi - lo) / (spec.qmax - spec.qmin)
+    n_steps = spec.qmax - spec.qmin
+    scale = (hi - lo) / n_steps
+    if not torch.isfinite(scale * n_steps).all():
+        raise ValueError(
+            "The range of a group is too wide for float32; divide the weights first."
+        )
     # A group of zeros has no range; any scale rebuilds it, and 1 is never divided by 0.
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     zero_point = torch.round(spec.qmin - lo / scale).to(torch.int32)
@@ -109,6 +127,8 @@ def quantize(
     w: Tensor, scale: Tensor, zero_point: Tensor, *, spec: QuantSpec
 ) -> Tensor:
     """Return the codes of `w`: the nearest grid point of each weight.
+
+    NaN and infinity have no code; `choose_qparams` refuses them.
 
     Shapes: w (rows, cols) -> q (rows, cols), int32.
     """

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from course_utils.formats import codebooks
 from course_utils.formats.codebooks import Codebook
+from course_utils.formats.codes import check_codes
 
 PIECE = 2**16  # weights worked on at a time, which stay in the processor's cache
 TINY = 1e-38  # what bitsandbytes divides by instead of 0
@@ -48,7 +49,8 @@ def quantize(
 
     Shapes: w (...) -> codes (...), uint8; absmax (ceil(n / block_size),), float32.
     Units: absmax in units of w.
-    Errors: |w - w_hat| is at most half the widest gap of the codebook times absmax.
+    Errors: |w - w_hat| is at most half the widest gap of the codebook times absmax, up
+        to float32 rounding, in blocks whose absmax is 0 or at least 1e-38.
     Raises: ValueError on NaN or infinity, or on a block size below 1.
     Source: dettmers2023qlora, eq. 1. Differs from it in: a codebook, not integers.
     """
@@ -80,10 +82,14 @@ def dequantize(
     """Return the weights that the codes stand for.
 
     Shapes: codes (...), absmax (ceil(n / block_size),) -> w_hat (...), float32.
-    Raises: ValueError if the number of blocks and of absmax values differ, or on a
-        block size below 1.
+    Raises: ValueError if the number of blocks and of absmax values differ, on a code
+        beyond the codebook, or on a block size below 1.
     """
     _check(block_size)
+    # Bytes need only their largest looked at; a copy in int64 would be 8 times as big.
+    top = 2**codebook.bits - 1
+    if codes.dtype != torch.uint8 or (codes.numel() and codes.max() > top):
+        codes = check_codes(codes, codebook.bits, codebook.name)
     n_blocks = -(-codes.numel() // block_size)
     if absmax.numel() != n_blocks:
         raise ValueError(

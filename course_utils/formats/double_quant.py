@@ -63,9 +63,14 @@ def _code_of_step() -> Tensor:
 def nearest_codes(x: Tensor) -> Tensor:
     """Return the codes of numbers from -1 to 1 by the rule of bitsandbytes.
 
+    Numbers outside go to the ends.
+
     Shapes: x (...), float32 -> (...), uint8.
+    Raises: ValueError on NaN.
     """
-    step = torch.floor((x + 1) * ((STEPS - 1) / 2) + 0.5)
+    if torch.isnan(x).any():
+        raise ValueError("The dynamic map has no code for NaN; remove NaN first.")
+    step = torch.floor((x.clamp(-1, 1) + 1) * ((STEPS - 1) / 2) + 0.5)
     return _code_of_step().to(x.device)[step.to(torch.int64)].to(torch.uint8)
 
 
@@ -73,19 +78,28 @@ def quantize_absmax(absmax: Tensor) -> NestedAbsmax:
     """Return the absmax values in 8 bits, with a scale per 256 of them.
 
     Shapes: absmax (n_blocks,), float32.
-    Errors: at most half the largest gap of the map, and half a step, times the scale.
-    Raises: ValueError on NaN or infinity, or where there are no values.
+    Errors: at most half the largest gap of the map, and half a step, times the scale,
+        up to float32 rounding, where the scale is 0 or at least 1e-38.
+    Raises: ValueError on NaN or infinity, on values whose mean or distance from it is
+        too large for float32, or where there are no values.
     """
     if absmax.ndim != 1 or not absmax.numel():
         raise ValueError(f"absmax has one axis and a value, got {tuple(absmax.shape)}.")
-    if not torch.isfinite(absmax).all():
-        raise ValueError("absmax holds NaN or infinity; quantize finite weights.")
     absmax = absmax.float()
+    if not torch.isfinite(absmax).all():
+        raise ValueError(
+            "absmax holds NaN or infinity in float32; quantize finite weights."
+        )
     offset = absmax.mean()
     padding = -len(absmax) % BLOCK
     blocks = torch.nn.functional.pad(absmax - offset, (0, padding)).reshape(-1, BLOCK)
     scale = blocks.abs().amax(dim=-1, keepdim=True)
-    codes = nearest_codes((blocks * (1 / scale)).nan_to_num(nan=0.0).clamp(-1, 1))
+    # A mean that is infinite makes every distance from it so.
+    if not torch.isfinite(scale).all():
+        raise ValueError(
+            "The absmax values are too large for a mean in float32; divide the weights."
+        )
+    codes = nearest_codes((blocks * (1 / scale)).nan_to_num(nan=0.0))
     codes = torch.where(scale > 0, codes, 0)  # what bitsandbytes stores for all equal
     return NestedAbsmax(codes.reshape(-1)[: len(absmax)], scale.reshape(-1), offset)
 

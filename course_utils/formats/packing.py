@@ -58,8 +58,10 @@ def pack_nibbles(codes: Tensor, *, fill: int = 0) -> Tensor:
     An odd number of codes is made even by `fill`.
 
     Shapes: codes (...) of integers from 0 to 15 -> (ceil(n / 2),), uint8.
-    Raises: ValueError if a code needs more than 4 bits.
+    Raises: ValueError if a code or `fill` is not from 0 to 15.
     """
+    if fill not in range(16):
+        raise ValueError(f"fill must be a code from 0 to 15, got {fill}.")
     flat = codes.reshape(-1)
     if flat.dtype != torch.uint8 or (flat.numel() and flat.max() > 15):
         flat = check_codes(flat, 4, "4 bits").to(torch.uint8)

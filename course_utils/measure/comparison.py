@@ -9,7 +9,10 @@ that compares six models computes them once for each:
 The protocol is that of `perplexity`: windows that do not overlap, the first token of a
 window not predicted. KL and top-1 count every position, as in `agreement`.
 
-Left out: texts whose logits do not fit in memory; `agreement` runs both models.
+A window has at most 512 tokens, so no more than 512 rows of logits are computed at
+once. All rows of the baseline are kept, which may take up to 1 GB.
+
+Left out: texts whose logits take more than that; `agreement` runs both models.
 """
 
 from collections.abc import Iterable
@@ -22,7 +25,7 @@ from course_utils.measure.agreement import Logits, kl_divergence, logits_of
 from course_utils.measure.inference import MAX_ROWS, windows
 from course_utils.measure.perplexity import perplexity_of
 
-MAX_KEPT = 4096  # rows of logits: 805 MB for the embedded model
+MAX_BYTES = 10**9  # of logits kept: 5,086 rows of the embedded model
 BLOCK = 8  # rows whose float64 copies stay in a processor's cache
 
 
@@ -69,16 +72,30 @@ def read(model: nn.Module | Logits, tokens: Tensor, *, context: int = 512) -> Ba
         tokens: The text, shape (n,).
         context: Tokens of a window, at most 512.
 
-    Raises: ValueError if the logits would not fit, or as `windows` does.
+    Raises: ValueError if the logits of the text take more than 1 GB or those of a
+        window more than 512 rows, or as `windows` does.
     """
-    if context > MAX_ROWS or len(tokens) > MAX_KEPT:
+    if context > MAX_ROWS:
         raise ValueError(
-            f"{len(tokens)} tokens in windows of {context}: at most {MAX_KEPT} rows of "
-            f"logits are kept and {MAX_ROWS} computed at once; take fewer."
+            f"context is {context}; at most {MAX_ROWS} rows of logits are computed at "
+            "once."
         )
     cut = windows(tokens, context=context)
     function = _function(model)
-    return Baseline(cut, tuple(function(window) for window in cut))
+    first = function(cut[0])  # shows the vocabulary, before more is kept
+    _check_size(len(tokens), vocab=first.shape[1])
+    return Baseline(cut, (first, *(function(window) for window in cut[1:])))
+
+
+def _check_size(rows: int, *, vocab: int) -> None:
+    """Refuse more rows of float32 logits than `MAX_BYTES` hold."""
+    most = MAX_BYTES // (4 * vocab)
+    if rows > most:
+        raise ValueError(
+            f"The logits of {rows} tokens take {rows * vocab * 4 / 1e9:.1f} GB in this "
+            f"vocabulary of {vocab}; at most {MAX_BYTES / 1e9:g} GB is kept. "
+            f"Take {most} tokens or fewer."
+        )
 
 
 def compare(baseline: Baseline, model: nn.Module | Logits) -> Comparison:

@@ -19,6 +19,7 @@ and what a library pads or duplicates. This module imports no torch.
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,10 +71,13 @@ def _bytes(bits: float) -> int:
     return math.ceil(bits / 8)
 
 
-def _check(least: float, **values: float | None) -> None:
-    """Refuse the first value that is below `least` or not finite."""
+def _check(kind: type, least: float, **values: float) -> None:
+    """Refuse the first value that is not of `kind`, not finite or below `least`."""
+    words = "whole" if kind is Integral else "finite"
     for name, value in values.items():
-        if value is not None and not least <= value < math.inf:
+        if not isinstance(value, kind) or not -math.inf < value < math.inf:
+            raise ValueError(f"{name} must be a {words} number, got {value}.")
+        if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}.")
 
 
@@ -139,15 +143,15 @@ def footprint(  # noqa: PLR0913 -- settings of one calculator, each by its name
         training: True adds gradients and AdamW's moments of the adapters.
 
     Units: bytes; nothing for activations and the CUDA context.
-    Raises: ValueError on a value out of range, or a group size that does not divide.
+    Raises: ValueError on a value that is none of these, or a size that does not divide.
     """
-    _check(1, bits=bits, keep_bits=keep_bits, kv_bits=kv_bits, batch=batch)
-    _check(0, group_size=group_size, zero_bits=zero_bits, scale_bits=scale_bits)
-    _check(0, context=context, rank=rank)
+    _check(Real, 1, bits=bits, keep_bits=keep_bits, kv_bits=kv_bits)
+    _check(Real, 0, zero_bits=zero_bits, scale_bits=scale_bits)
+    _check(Integral, 1, batch=batch)
+    size = 0 if group_size is None else group_size
+    _check(Integral, 0, context=context, rank=rank, group_size=size)
     if training and rank == 0:
-        raise ValueError(
-            "training counts gradients and moments of adapters; give a rank above 0."
-        )
+        raise ValueError("training is that of adapters; give a rank above 0.")
     shapes = card.linear_shapes()
     n_groups = card.n_layers * groups(shapes, group_size) if bits < 16 else 0
     per_rank = card.n_layers * sum(rows + cols for rows, cols in shapes.values())

@@ -52,10 +52,19 @@ class Interval:
         return self.low <= value <= self.high
 
     def exp(self) -> "Interval":
-        """Return the interval of exp: of a ratio, where this is of a log ratio."""
-        return Interval(
-            math.exp(self.mean), math.exp(self.low), math.exp(self.high), self.n
-        )
+        """Return the interval of exp: of a ratio, where this is of a log ratio.
+
+        Above the log of the largest float, 709.78, exp is infinity.
+        """
+        return Interval(_exp(self.mean), _exp(self.low), _exp(self.high), self.n)
+
+
+def _exp(x: float) -> float:
+    """Return exp(x), and infinity where no float is large enough."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
 
 
 def _student_within(t: float, df: int) -> float:

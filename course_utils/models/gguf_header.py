@@ -26,6 +26,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
 MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
 START = struct.Struct("<4sIQQ")
 STRING, ARRAY = GGUFValueType.STRING, GGUFValueType.ARRAY
+UINT32 = GGUFValueType.UINT32
 SCALARS = {
     GGUFValueType.UINT8: "B",
     GGUFValueType.INT8: "b",
@@ -89,24 +90,50 @@ class Header:
             raise ValueError(f"The GGUF file has no array {name}.")
         return struct.unpack_from("<Q", value, 4)[0]
 
+    def text(self, name: str) -> str:
+        """Return the value of a string field, "" if there is none."""
+        kind, value = self.fields.get(name, (None, b""))
+        return value[8:].decode() if kind == STRING else ""
+
+    def alignment(self) -> int:
+        """Return the multiple at which tensors begin."""
+        kind, value = self.fields.get("general.alignment", (None, b""))
+        return struct.unpack("<I", value)[0] if kind == UINT32 else ALIGNMENT
+
 
 def read_header(path: Path) -> Header:
     """Return the header of a GGUF file.
 
-    Raises: ValueError if it is no GGUF file of version 3.
+    Raises: ValueError if it is no GGUF file of version 3, or not a whole one.
     """
     with path.open("rb") as file:
         start = file.read(START.size)
-        if len(start) < START.size or start[:4] != MAGIC:
+        if start[:4] != MAGIC:
             raise ValueError(f"{path} is not a GGUF file.")
+        if len(start) < START.size:
+            raise ValueError(_damaged(path))
         _, version, n_tensors, n_fields = START.unpack(start)
         if version != VERSION:
             raise ValueError(f"{path} is GGUF version {version}; this reads {VERSION}.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            cursor = _Cursor(data, START.size)
-            fields = dict(cursor.field() for _ in range(n_fields))
-            tensors = dict(cursor.tensor() for _ in range(n_tensors))
-    return Header(fields, tensors)
+            try:
+                return _read(_Cursor(data, START.size), n_fields, n_tensors)
+            except (struct.error, ValueError, ArithmeticError, RecursionError) as error:
+                raise ValueError(_damaged(path)) from error
+
+
+def _read(cursor: "_Cursor", n_fields: int, n_tensors: int) -> Header:
+    """Read fields and tensors, and check that all data is there."""
+    fields = dict(cursor.field() for _ in range(n_fields))
+    header = Header(fields, dict(cursor.tensor() for _ in range(n_tensors)))
+    cursor.move(-cursor.place % header.alignment())
+    for tensor in header.tensors.values():
+        cursor.check(tensor.offset + tensor.n_bytes)
+    return header
+
+
+def _damaged(path: Path) -> str:
+    return f"{path.name} is cut or damaged; write or download it again."
 
 
 def packed_string(text: str) -> bytes:
@@ -134,6 +161,19 @@ class _Cursor:
     def __init__(self, data: mmap.mmap, place: int) -> None:
         self.data, self.place = data, place
 
+    def check(self, n: int) -> None:
+        """Raise ValueError if fewer than `n` bytes are left."""
+        if self.place + n > len(self.data):
+            raise ValueError("The file ends early.")
+
+    def move(self, n: int) -> None:
+        """Move past `n` bytes.
+
+        Raises: ValueError if they are not there.
+        """
+        self.check(n)
+        self.place += n
+
     def number(self, form: str) -> int:
         """Read one number."""
         value = struct.unpack_from("<" + form, self.data, self.place)[0]
@@ -143,22 +183,22 @@ class _Cursor:
     def string(self) -> str:
         """Read one string."""
         n = self.number("Q")
-        self.place += n
+        self.move(n)
         return self.data[self.place - n : self.place].decode()
 
     def skip(self, kind: GGUFValueType) -> None:
         """Move past one value."""
         if kind == STRING:
-            self.place += 8 + struct.unpack_from("<Q", self.data, self.place)[0]
+            self.move(self.number("Q"))
         elif kind == ARRAY:
             inner, n = GGUFValueType(self.number("I")), self.number("Q")
             if inner in SCALARS:
-                self.place += n * struct.calcsize("<" + SCALARS[inner])
+                self.move(n * struct.calcsize("<" + SCALARS[inner]))
             else:
                 for _ in range(n):
                     self.skip(inner)
         else:
-            self.place += struct.calcsize("<" + SCALARS[kind])
+            self.move(struct.calcsize("<" + SCALARS[kind]))
 
     def field(self) -> tuple[str, tuple[GGUFValueType, bytes]]:
         """Read one field; its value stays bytes."""

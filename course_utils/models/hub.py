@@ -14,10 +14,11 @@ symbolic links hold large files twice.
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import httpx
 from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
@@ -41,6 +42,8 @@ UNWANTED = ("*/*", "consolidated*")
 CHOICE = {"allow_patterns": list(WANTED), "ignore_patterns": list(UNWANTED)}
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 TIMEOUT_SECONDS = 30.0
+# Both become names in the cache, so they are checked before they are used.
+COMMIT, SHA256 = re.compile("[0-9a-f]{40}"), re.compile("[0-9a-f]{64}")
 
 
 class _NoBar(tqdm):
@@ -65,9 +68,9 @@ def snapshot(
 
     Raises: ModelError in one sentence that says what to do.
     """
-    if constants.is_offline_mode() or not profile.hub_reachable():
-        return _cached(name, revision)
     try:
+        if constants.is_offline_mode() or not profile.hub_reachable():
+            return _cached(name, revision)
         info = _ask(name, revision)
         if info is None:
             return _cached(name, revision)
@@ -94,16 +97,42 @@ def wanted(name: str) -> bool:
 
 
 def missing(folder: Path) -> list[str]:
-    """Return the files that a model folder lacks."""
+    """Return the files that a model folder lacks.
+
+    A list of weights that cannot be read counts as missing, and so does a file of the
+    list that is not a safetensors file of this folder.
+    """
     if not (folder / "config.json").is_file():
         return ["config.json"]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(
-            json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        shards = _shards(index)
+        return sorted(s for s in shards if not _usable(folder, s)) or (
+            [] if shards else [index.name]
         )
-        return sorted(shard for shard in shards if not (folder / shard).is_file())
     return [] if any(p.is_file() for p in folder.glob("*.safetensors")) else ["weights"]
+
+
+def _shards(index: Path) -> set[str]:
+    """Return the files that a list of weights names; none if it cannot be read."""
+    try:
+        listed = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return {str(shard) for shard in listed}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return set()
+
+
+def _usable(folder: Path, shard: str) -> bool:
+    """Return whether a shard is a safetensors file directly in `folder`."""
+    # transformers unpickles a listed file that has another ending.
+    safe = _is_plain(shard) and shard.endswith(".safetensors")
+    return safe and (folder / shard).is_file()
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a name stays in its folder, on every operating system."""
+    # Windows' rules for names include those of the others.
+    return name not in ("", "..") and PureWindowsPath(name).name == name
 
 
 def _cached(name: str, revision: str | None) -> Path:
@@ -134,10 +163,12 @@ def _fetch_large(name: str, info: ModelInfo, progress: Progress) -> None:
     Raises: ModelError if there is nothing safe to read, or no room.
     """
     _refuse_unsafe(name, [file.rfilename for file in info.siblings or ()])
+    listed = _files(name, info)
+    _refuse_strange_names(name, info.sha or "", listed)
     cache = Path(constants.HF_HUB_CACHE)
     store = cache / repo_folder_name(repo_id=name, repo_type="model")
     here = store / "snapshots" / info.sha
-    files = [f for f in _files(name, info) if not (here / f.name).exists()]
+    files = [f for f in listed if not (here / f.name).exists()]
     blobs = {f: store / "blobs" / f.sha256 for f in files if f.sha256}
     blobs = {f: blob for f, blob in blobs.items() if not blob.exists()}
     small = sum(f.size for f in files if not f.sha256)
@@ -177,6 +208,21 @@ def _refuse_unsafe(name: str, files: list[str]) -> None:
         f"{name} holds no safetensors weights; choose a model that does, such as "
         f"{ORIGINAL}."
     )
+
+
+def _refuse_strange_names(name: str, commit: str, files: list[RemoteFile]) -> None:
+    """Raise ModelError if what the hub says would lead out of the cache."""
+    strange = [] if COMMIT.fullmatch(commit) else [f"commit {commit!r}"]
+    for file in files:
+        if not _is_plain(file.name):
+            strange.append(f"file name {file.name!r}")
+        if file.sha256 and not SHA256.fullmatch(file.sha256):
+            strange.append(f"sha256 {file.sha256!r}")
+    if strange:
+        raise ModelError(
+            f"The hub gives {name} the {strange[0]}, which is not one; check "
+            "HF_ENDPOINT, or choose another model."
+        )
 
 
 def _refuse_without_room(name: str, cache: Path, needs: int) -> None:

@@ -23,7 +23,7 @@ WAIT_SECONDS = 1.0
 TIMEOUT_SECONDS = 30.0
 STEP_PERCENT = 10
 
-PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416
+PARTIAL_CONTENT = 206
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def _append(
 ) -> None:
     """Ask once for the bytes from `have` on and write what arrives.
 
-    Raises: httpx.TransportError if the connection ends early.
+    Raises: httpx.TransportError if the connection ends early; ModelError if more
+        bytes come than the hub announced.
     """
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if have:
@@ -147,9 +148,19 @@ def _append(
         if have and not goes_on:  # the server sends everything again
             arrived(-have)
         with path.open("ab" if goes_on else "wb") as target:
+            room = file.size - (have if goes_on else 0)
             for chunk in response.iter_bytes():
+                room -= len(chunk)
+                if room < 0:  # a server without an end would fill the disk
+                    break
                 target.write(chunk)
                 arrived(len(chunk))
+    if room < 0:
+        path.unlink()
+        raise ModelError(
+            f"{file.name} is longer than the {size(file.size)} that the hub announced; "
+            "it was deleted, run the same command again."
+        )
     if _length(path) < file.size:
         raise httpx.RemoteProtocolError("the server ended the file early")
 

@@ -85,13 +85,17 @@ def quantize(source: Path, target: Path, type_name: str) -> Path:
         target: The file to write.
         type_name: A mixture such as Q4_K_M, or a type such as Q8_0.
 
-    Raises: ModelError for an unknown type, or where llama.cpp refuses.
+    Raises: ModelError for an unknown type or file, or where llama.cpp refuses.
     """
     types = _file_types()
     if type_name not in types:
         raise ModelError(
             f"llama.cpp has no type {type_name!r}; it has {', '.join(sorted(types))}."
         )
+    if not source.is_file():
+        raise ModelError(f"There is no file {source}; give a GGUF file that exists.")
+    if source.resolve() == target.resolve():
+        raise ModelError(f"{source} is source and target; give another target.")
     lib = _library().llama_cpp
     params = lib.llama_model_quantize_default_params()
     params.ftype = types[type_name]
@@ -126,11 +130,8 @@ class LlamaFile:
             try:
                 self._llama = package.Llama(
                     model_path=str(path),
-                    n_ctx=MAX_CONTEXT,
-                    n_batch=MAX_CONTEXT,
-                    n_ubatch=MAX_CONTEXT,
-                    n_threads=threads,
-                    n_threads_batch=threads,
+                    **dict.fromkeys(("n_ctx", "n_batch", "n_ubatch"), MAX_CONTEXT),
+                    **dict.fromkeys(("n_threads", "n_threads_batch"), threads),
                     n_gpu_layers=0,
                     logits_all=every_row,
                     type_k=KV_TYPES[kv_bits],

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -59,10 +60,12 @@ def load(
             branch.
         progress: Is told in plain lines what takes time.
 
-    Raises: ModelError if there is no such model here; the message says what to do.
+    Raises: ModelError if there is no such model here, it is damaged, or it is of a
+        family that the book does not work with; the message says what to do.
+        ValueError if an environment variable asks for what does not exist.
     """
     here = profile.current()
-    name = name or here.model
+    name = here.model if name is None else name
     folder = Path(source(name, revision=revision, progress=progress))
     if name == EMBEDDED:
         loaded = _load_embedded(folder)
@@ -90,9 +93,10 @@ def source(
         progress: As for `load`.
 
     Raises: ModelError if there is no such model here; the message says what to do.
+        ValueError if an environment variable asks for what does not exist.
     """
-    name = name or profile.current().model
-    local = Path(name).expanduser()
+    name = profile.current().model if name is None else name
+    local = _local(name)
     if revision is not None and (name == EMBEDDED or local.is_dir()):
         raise ModelError(
             f"{name} has no revisions; leave `revision` out or name a hub model."
@@ -107,6 +111,25 @@ def source(
             "(owner/model) or a folder that exists."
         )
     return str(hub.snapshot(name, revision=revision, progress=progress))
+
+
+def _local(name: str) -> Path:
+    """Return the path that `name` is if it is a local folder.
+
+    Raises: ModelError if it cannot be one.
+    """
+    if not name:
+        raise ModelError(
+            f"The name of the model is empty; give `{EMBEDDED}`, a name on the hub "
+            "(owner/model) or a folder."
+        )
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise ModelError(
+            f"{name} starts with a user whose home folder is not known; give the full "
+            "path of the folder."
+        ) from error
 
 
 def _load_embedded(folder: Path) -> Loaded:
@@ -135,7 +158,10 @@ def _checked(folder: Path) -> Path:
 def _from_pretrained(
     name: str, folder: Path
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Read model and tokenizer; never pickle files, never a model's own code."""
+    """Read model and tokenizer; never pickle files, never a model's own code.
+
+    Raises: ModelError if they cannot be read.
+    """
     safe = {"trust_remote_code": False, "local_files_only": True}
     try:
         with _no_bars():
@@ -143,25 +169,41 @@ def _from_pretrained(
                 folder, dtype=torch.float32, use_safetensors=True, **safe
             )
             return model, AutoTokenizer.from_pretrained(folder, **safe)
-    except (OSError, ValueError) as error:
-        first_line = str(error).strip().partition("\n")[0]
-        raise ModelError(f"{name} cannot be loaded: {first_line}") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{name} cannot be loaded: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a model could not be read."""
+    if isinstance(error, SafetensorError):
+        return "a safetensors file is damaged or cut; download it again."
+    if "mismatched_sizes" in str(error):  # an option that `load` does not have
+        return (
+            "the shapes of its weights differ from its config.json; download it again."
+        )
+    return str(error).strip().partition("\n")[0]
 
 
 def _card(model: PreTrainedModel, name: str, folder: Path) -> ModelCard:
-    """Return the card of a model that was read from `folder`."""
-    local = Path(name).expanduser().is_dir()
+    """Return the card of a model that was read from `folder`.
+
+    Raises: ModelError if the model is of a family that we do not know.
+    """
+    local = _local(name).is_dir()
     # The folder of a snapshot is named after its commit.
     revision = "local" if local else folder.name
     if name in CARDS and not local:
         return replace(CARDS[name], revision=revision)
-    return from_config(
-        model.config.to_dict(),
-        name=name,
-        n_params=sum(p.numel() for p in model.parameters()),
-        revision=revision,
-        source="local folder" if local else "Hugging Face hub",
-    )
+    try:
+        return from_config(
+            model.config.to_dict(),
+            name=name,
+            n_params=sum(p.numel() for p in model.parameters()),
+            revision=revision,
+            source="local folder" if local else "Hugging Face hub",
+        )
+    except ValueError as error:
+        raise ModelError(str(error)) from error
 
 
 @contextmanager

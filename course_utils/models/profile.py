@@ -23,6 +23,9 @@ import torch
 
 from course_utils.models.card import EMBEDDED, ORIGINAL
 
+HUB = "https://huggingface.co"
+PORTS = {"http": 80, "https": 443}
+
 # Profile -> evaluation tokens (None is the whole text), device.
 PROFILES: dict[str, tuple[int | None, str]] = {
     "ci": (4 * 512, "cpu"),
@@ -175,13 +178,28 @@ def hub_reachable(timeout: float = 2.0) -> bool:
     """Return whether the model hub accepts a connection; asked once per process.
 
     Units: timeout in seconds.
+    Raises: ValueError if HF_ENDPOINT is no address.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return False
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
-    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
     try:
-        with socket.create_connection((endpoint.hostname, port), timeout):
+        with socket.create_connection(_hub_address(), timeout):
             return True
     except OSError:
         return False
+
+
+def _hub_address() -> tuple[str, int]:
+    """Return the model hub's host and port.
+
+    Raises: ValueError if HF_ENDPOINT is no address.
+    """
+    asked = os.environ.get("HF_ENDPOINT", HUB)
+    try:
+        endpoint = urlsplit(asked)
+        host, port = endpoint.hostname, endpoint.port
+    except ValueError:  # the port is no number, or a bracket is open
+        host = None
+    if not host or endpoint.scheme not in PORTS:
+        raise ValueError(f"HF_ENDPOINT is {asked!r}; give an address such as {HUB}.")
+    return host, port or PORTS[endpoint.scheme]

@@ -115,16 +115,52 @@ def test_refusals_say_what_to_do():
     w = torch.ones(2, 10)
     with pytest.raises(ValueError, match="group_size 4 does not divide the 10"):
         affine.choose_qparams(w, spec=QuantSpec(bits=4, group_size=4))
-    with pytest.raises(ValueError, match="bits must be 1 to 16, got 0"):
-        QuantSpec(bits=0)
+    for bits in (0, 17, 4.5, None):
+        with pytest.raises(ValueError, match=f"bits must be a whole.* got {bits}"):
+            QuantSpec(bits=bits)
     with pytest.raises(ValueError, match="at least 2 bits"):
         QuantSpec(bits=1, symmetric=True)
-    with pytest.raises(ValueError, match="must not be negative"):
-        QuantSpec(bits=4, group_size=-1)
+    for size in (-1, 3.0, "row"):
+        with pytest.raises(ValueError, match=f"group_size must be None.* got {size}"):
+            QuantSpec(bits=4, group_size=size)
+    for shape in ((8,), (2, 3, 4), (0, 8), (8, 0), ()):
+        with pytest.raises(ValueError, match=r"rows and columns, got shape \("):
+            affine.choose_qparams(torch.ones(shape), spec=QuantSpec(bits=4))
     for bad in (float("nan"), float("inf")):
         w[0, 0] = bad
         with pytest.raises(ValueError, match="NaN or infinity"):
             affine.choose_qparams(w, spec=QuantSpec(bits=4))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_range_too_wide_for_float32_is_refused(symmetric):
+    spec = QuantSpec(bits=4, symmetric=symmetric)
+    w = torch.tensor([[-3e38, 3e38]])
+    with pytest.raises(ValueError, match="range of a group is too wide for float32"):
+        affine.choose_qparams(w, spec=spec)
+    # Half the largest float32 is 1.7e38.
+    assert affine.fake_quantize(w / 2, spec=spec).isfinite().all()
+
+
+def test_a_scale_that_rounds_to_more_than_the_largest_float_is_refused():
+    # Its 24 bits are all ones, a number that 2**4 - 1 divides and 2**5 - 1 does not.
+    w = torch.tensor([[torch.finfo(torch.float32).max]])
+    assert torch.equal(affine.fake_quantize(w, spec=QuantSpec(bits=4)), w)
+    with pytest.raises(ValueError, match="too wide for float32"):
+        affine.fake_quantize(w, spec=QuantSpec(bits=5))
+
+
+def test_half_a_step_holds_down_to_the_smallest_normal_scale():
+    spec = QuantSpec(bits=4)
+    w = 15 * 2.0**-126 * torch.linspace(0, 1, 64)[None]
+    scale, _ = affine.choose_qparams(w, spec=spec)
+    assert scale.item() == 2.0**-126
+    # As above, and numbers this small are multiples of 2**-149: half of that, 2**-24
+    # of the scale, for each of two results.
+    assert worst_error(w, spec) <= 0.5 + 4 * 15 * 2**-24 + 2 * 2**-24
+    # 22 of the smallest numbers in 15 steps: the scale of 1.47 becomes 1.
+    small = torch.tensor([[22 * 2.0**-149]])
+    assert worst_error(small, spec) == 7
 
 
 def test_arguments_are_not_changed():

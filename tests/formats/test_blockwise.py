@@ -57,6 +57,27 @@ def test_blocks_run_over_the_flattened_tensor():
     assert blockwise.dequantize(codes, absmax, NF4).shape == w.shape
 
 
+@pytest.mark.parametrize("name", CODEBOOKS)
+@pytest.mark.parametrize("n", [64, 40])
+def test_the_error_holds_from_the_smallest_absmax_on(name, n):
+    book = CODEBOOKS[name]
+    reach = (torch.tensor(sorted(book.values)).diff().max() / 2).item()
+    shape = torch.linspace(-1, 1, n)
+
+    def worst(largest):
+        w = largest * shape
+        codes, absmax = blockwise.quantize(w, book)
+        w_hat = blockwise.dequantize(codes, absmax, book)
+        return ((w - w_hat).double().abs().max() / absmax.double()).item()
+
+    # Four roundings of 2**-24 as above. Two of them, of numbers near 1e-38, are to
+    # multiples of 2**-149: half of that is 2**-150 / 1e-38 < 2**-23 of absmax.
+    assert worst(1.001e-38) <= reach + 4 * 2**-24 + 2 * 2**-23
+    # Below, a whole block is divided by 1e-38, too much: codes near 0 for all.
+    if n == 64:
+        assert worst(1e-39) > 2 * reach
+
+
 def test_more_blocks_than_a_piece_and_a_transposed_tensor():
     w = torch.randn(64, 2 * blockwise.PIECE // 64 + 1)
     codes, absmax = blockwise.quantize(w.T, NF4)
@@ -84,3 +105,25 @@ def test_refusals_say_what_to_do():
         ValueError, match="128 codes are 4 blocks of 32, but there are 2"
     ):
         blockwise.dequantize(codes, absmax, NF4, block_size=32)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_codes_of_any_integer_type_are_read(dtype):
+    w = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    codes, absmax = blockwise.quantize(w, NF4)
+    expected = blockwise.dequantize(codes, absmax, NF4)
+    assert torch.equal(blockwise.dequantize(codes.to(dtype), absmax, NF4), expected)
+
+
+@pytest.mark.parametrize(
+    ("codes", "words"),
+    [
+        (torch.tensor([0, -1]), "Codes of NF4 run from 0 to 15"),
+        (torch.tensor([16, 0]), "Codes of NF4 run from 0 to 15"),
+        (torch.tensor([0, 16], dtype=torch.uint8), "Codes of NF4 run from 0 to 15"),
+        (torch.tensor([1.7, 2.0]), "Codes are integers, got torch.float32"),
+    ],
+)
+def test_codes_beyond_the_codebook_are_refused(codes, words):
+    with pytest.raises(ValueError, match=words):
+        blockwise.dequantize(codes, torch.ones(1), NF4)

@@ -62,6 +62,23 @@ def test_equal_values_come_back_exactly():
         assert torch.equal(double_quant.dequantize_absmax(nested), absmax)
 
 
+def test_numbers_outside_go_to_the_ends():
+    x = torch.tensor([-1.5, -1.0, 1.0, 1.5, float("inf")])
+    assert double_quant.nearest_codes(x).tolist() == [0, 0, 255, 255, 255]
+    with pytest.raises(ValueError, match="no code for NaN"):
+        double_quant.nearest_codes(torch.tensor([0.5, float("nan")]))
+
+
+def test_values_too_large_for_float32_are_refused():
+    with pytest.raises(ValueError, match="too large for a mean in float32"):
+        double_quant.quantize_absmax(torch.full((4,), 3e38))
+    with pytest.raises(ValueError, match="NaN or infinity in float32"):
+        double_quant.quantize_absmax(torch.tensor([1.0, 1e39], dtype=torch.float64))
+    for values in ([3e38], [3e38, 1.0]):
+        nested = double_quant.quantize_absmax(torch.tensor(values))
+        assert double_quant.dequantize_absmax(nested).isfinite().all()
+
+
 def test_refusals_say_what_to_do():
     for bad in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="absmax holds NaN or infinity"):

@@ -40,6 +40,9 @@ def test_refusals_say_what_to_do():
     for dtype in (torch.uint8, torch.int64):
         with pytest.raises(ValueError, match="Codes of 4 bits run from 0 to 15"):
             packing.pack_nibbles(torch.tensor([16], dtype=dtype))
+    for fill in (-1, 16, 99, 1.5):
+        with pytest.raises(ValueError, match=f"from 0 to 15, got {fill}"):
+            packing.pack_nibbles(torch.tensor([5]), fill=fill)
     packed = packing.pack(codes, 4)
     with pytest.raises(ValueError, match="1 bytes hold 2 codes, not 3"):
         packing.unpack(packed, 4, 3)

@@ -35,10 +35,34 @@ def test_a_function_stands_for_a_model(tiny, other, tokens):
     assert torch.equal(from_function.log_likelihoods, from_module.log_likelihoods)
 
 
-@pytest.mark.parametrize(("n", "context"), [(4097, 512), (1000, 513)])
-def test_too_many_rows_are_refused(tiny, n, context):
-    with pytest.raises(ValueError, match="4096"):
-        comparison.read(tiny, torch.zeros(n, dtype=torch.long), context=context)
+def test_a_window_of_too_many_rows_is_refused(tiny, tokens):
+    with pytest.raises(ValueError, match="context is 513; at most 512 rows"):
+        comparison.read(tiny, tokens, context=513)
+
+
+def test_bytes_are_bounded_whatever_the_vocabulary(monkeypatch):
+    seen = []
+
+    def model(window):
+        seen.append(len(window))
+        return torch.zeros(len(window), 250)
+
+    tokens = torch.zeros(40, dtype=torch.long)
+    # 40 rows of 250 float32 numbers.
+    monkeypatch.setattr(comparison, "MAX_BYTES", 40 * 250 * 4)
+    assert len(comparison.read(model, tokens, context=10).logits) == 4
+    monkeypatch.setattr(comparison, "MAX_BYTES", 40 * 250 * 4 - 1)
+    seen.clear()
+    with pytest.raises(ValueError, match="Take 39 tokens or fewer"):
+        comparison.read(model, tokens, context=10)
+    assert seen == [10]  # one window was computed, not all
+
+
+def test_a_gigabyte_is_kept():
+    comparison._check_size(5086, vocab=49_152)
+    for rows, vocab in ((5087, 49_152), (4096, 151_936)):
+        with pytest.raises(ValueError, match="at most 1 GB is kept"):
+            comparison._check_size(rows, vocab=vocab)
 
 
 def test_another_vocabulary_is_refused(tiny, tokens):

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import sys
 
 import pytest
 import torch
@@ -107,6 +108,13 @@ def test_exp_is_taken_of_mean_and_both_ends():
     assert Interval(0.0, math.log(0.5), math.log(4.0), 9).exp() == Interval(
         1.0, pytest.approx(0.5), pytest.approx(4.0), 9
     )
+
+
+def test_exp_beyond_the_largest_float_is_infinity():
+    largest = math.log(sys.float_info.max)
+    found = Interval(largest, -1e4, largest + 1e-9, 9).exp()
+    assert found == Interval(math.exp(largest), 0.0, math.inf, 9)
+    assert math.isfinite(found.mean)
 
 
 def test_no_difference_is_an_interval_of_no_width():

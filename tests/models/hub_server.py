@@ -7,8 +7,8 @@
 
 As on the real hub, weights are "large" (git LFS), a large file's ETag is its sha256
 and travels in X-Linked-Etag, and errors name their kind in X-Error-Code. What can
-go wrong is set on the server: `cuts`, `ignore_range`, `damage`, `status`,
-`stranger`.
+go wrong is set on the server: `cuts`, `ignore_range`, `damage`, `surplus`, `status`,
+`stranger`, `said`.
 """
 
 import hashlib
@@ -75,8 +75,10 @@ class HubServer(ThreadingHTTPServer):
         cuts: The next answers of the store end after so many bytes, each once.
         ignore_range: True sends large files from their start, whatever was asked.
         damage: True flips the first byte of large files.
+        surplus: Bytes that follow the end of large files.
         status: A status that every API request is answered with, or None.
         stranger: True leaves out the header by which a hub is known.
+        said: What the hub says in place of a commit or a sha256.
     """
 
     daemon_threads = True
@@ -89,8 +91,10 @@ class HubServer(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.ignore_range = False
         self.damage = False
+        self.surplus = b""
         self.status: int | None = None
         self.stranger = False
+        self.said: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -172,6 +176,9 @@ class _Handler(BaseHTTPRequestHandler):
             {"rfilename": n, "size": len(c), "blobId": git_hash(c), **_lfs(n, c)}
             for n, c in files.items()
         ]
+        for about in (s["lfs"] for s in siblings if "lfs" in s):
+            about["sha256"] = self.server.said.get("sha256", about["sha256"])
+        commit = self.server.said.get("commit", commit)
         info = {"id": name, "sha": commit, "gated": gated, "siblings": siblings}
         self._send_json(info)
 
@@ -219,6 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if self.server.damage:
             content = bytes([content[0] ^ 1]) + content[1:]
+        content += self.server.surplus
         asked = self.headers.get("Range")
         if asked is None or self.server.ignore_range:
             self._send(200, {}, content)

@@ -1,5 +1,6 @@
 """Models of the hub, from a server on this machine that speaks its protocol."""
 
+import json
 import os
 import shutil
 import socket
@@ -376,3 +377,96 @@ def test_the_environment_alone_is_enough(server, saved, tmp_path):
     commit = server.repositories[NAME].refs["main"]
     assert done.stdout.splitlines()[-1] == f"{commit} {n_params}"
     assert "100 %" in done.stdout
+
+
+@pytest.mark.parametrize("cuts", [[], [CUT]])
+def test_a_file_without_an_end_is_stopped(server, saved, tmp_path, monkeypatch, cuts):
+    length = len(saved.files[WEIGHTS])
+    most = 0
+
+    def watched(self, n_bytes):
+        nonlocal most
+        self.done += n_bytes
+        most = max(most, self.done)
+
+    monkeypatch.setattr(hub_download.Lines, "__call__", watched)
+    server.surplus, server.cuts = bytes(10 * length), cuts
+    said = refusal()
+    assert said.startswith("model.safetensors is longer than the")
+    assert said.endswith("it was deleted, run the same command again.")
+    assert most <= length
+    assert not list(store(tmp_path).glob("blobs/*"))
+    server.surplus = b""
+    folder = loading.source(NAME)
+    assert read_folder(Path(folder))[WEIGHTS] == saved.files[WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("sha256", "../../../../escape"),
+        ("sha256", "A" * 64),
+        ("sha256", "a" * 64 + "\n"),
+        ("commit", "../../../escape"),
+        ("commit", "main"),
+        ("commit", ""),
+    ],
+)
+def test_what_would_lead_out_of_the_cache_is_refused(server, tmp_path, kind, value):
+    server.said = {kind: value}
+    before = sorted(tmp_path.rglob("*"))
+    assert f"{kind} {value!r}, which is not one" in refusal()
+    assert sorted(tmp_path.rglob("*")) == before
+    assert server.of_the_store() == []
+
+
+@pytest.mark.parametrize("name", ["..\\x.json", "C:x.json"])
+def test_a_file_name_that_is_a_path_is_refused(server, saved, name):
+    assert hub.wanted(name)
+    server.repositories[NAME].commit({**saved.files, name: b"{}"}, "main")
+    assert f"file name {name!r}, which is not one" in refusal()
+    assert server.of_the_store() == []
+
+
+def listed(folder: Path, text: str) -> list[str]:
+    """Return what is missing in a folder with one shard and this list of weights."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    for path in (folder, folder.parent):
+        for name in ("a.safetensors", "a.bin"):
+            (path / name).write_bytes(b"")
+    (folder / "model.safetensors.index.json").write_text(text)
+    return hub.missing(folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[]", "null", '{"weight_map": []}', '{"weight_map": {}}']
+)
+def test_a_broken_list_of_weights_counts_as_missing(tmp_path, text):
+    folder = tmp_path / "model"
+    assert listed(folder, text) == ["model.safetensors.index.json"]
+    with pytest.raises(ModelError, match="holds no model"):
+        loading.source(str(folder))
+
+
+@pytest.mark.parametrize(
+    "shard", ["../a.safetensors", "x/../a.safetensors", "..", "", "a.bin", 5, None]
+)
+def test_a_shard_elsewhere_counts_as_missing(tmp_path, shard):
+    good = {"v": "a.safetensors"}
+    assert listed(tmp_path / "one", json.dumps({"weight_map": good})) == []
+    both = json.dumps({"weight_map": {**good, "w": shard}})
+    assert listed(tmp_path / "two", both) == [str(shard)]
+
+
+def test_a_shard_with_a_full_path_counts_as_missing(tmp_path):
+    shard = str(tmp_path / "a.safetensors")
+    text = json.dumps({"weight_map": {"w": shard}})
+    assert listed(tmp_path / "model", text) == [shard]
+
+
+def test_an_endpoint_that_is_no_address_is_one_sentence(server, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://x:abc")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(profile, "hub_reachable", lambda: bool(profile._hub_address()))
+    assert "HF_ENDPOINT is 'http://x:abc'" in refusal()

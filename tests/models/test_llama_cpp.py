@@ -3,6 +3,7 @@
 import copy
 import math
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -177,3 +178,27 @@ def test_where_llama_cpp_is_hidden_a_sentence_says_what_to_do(monkeypatch, tmp_p
         llama_cpp.quantize(tmp_path / "a", tmp_path / "b", "Q8_0")
     with pytest.raises(ModelError, match="make llama"), llama_cpp.open_file(tmp_path):
         pass
+
+
+@pytest.fixture
+def no_library(monkeypatch):
+    """A package that knows one type and must not be called further."""
+    monkeypatch.setattr(llama_cpp, "_file_types", lambda: {"Q8_0": 7})
+    monkeypatch.setattr(llama_cpp, "_library", lambda: pytest.fail("called"))
+
+
+def test_a_source_that_is_not_there_is_named(no_library, tmp_path):
+    for source in (tmp_path / "no.gguf", tmp_path):
+        with pytest.raises(ModelError, match="There is no file") as raised:
+            llama_cpp.quantize(source, tmp_path / "q.gguf", "Q8_0")
+        assert str(source) in str(raised.value)
+
+
+def test_a_file_is_not_quantized_into_itself(no_library, tmp_path, monkeypatch):
+    source = tmp_path / "f32.gguf"
+    source.write_bytes(b"weights")
+    monkeypatch.chdir(tmp_path)
+    for target in (source, tmp_path / "." / "f32.gguf", Path("f32.gguf")):
+        with pytest.raises(ModelError, match="source and target"):
+            llama_cpp.quantize(source, target, "Q8_0")
+    assert source.read_bytes() == b"weights"

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -90,3 +91,62 @@ def test_progress_bars_come_back():
     logging.enable_progress_bar()
     loading.load("embedded")
     assert logging.is_progress_bar_enabled()
+
+
+def sentence(name: str) -> str:
+    """Return the one sentence with which loading is refused."""
+    with pytest.raises(ModelError) as raised:
+        loading.load(name)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, -8])
+def test_cut_weights_are_one_sentence(folder, kept):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:kept])
+    assert sentence(str(folder)) == (
+        f"{folder} cannot be loaded: a safetensors file is damaged or cut; download it "
+        "again."
+    )
+
+
+def changed(folder, **values):
+    """Change values of a folder's configuration."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
+
+
+def test_weights_of_another_shape_are_one_sentence(folder):
+    changed(folder, intermediate_size=32)
+    assert sentence(str(folder)).startswith(
+        f"{folder} cannot be loaded: the shapes of its weights differ"
+    )
+
+
+def test_any_other_failure_is_its_first_line(folder, monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError("no more memory\nand details")
+
+    monkeypatch.setattr(loading.AutoTokenizer, "from_pretrained", fails)
+    assert sentence(str(folder)) == f"{folder} cannot be loaded: no more memory"
+
+
+def test_an_unknown_family_is_one_sentence(folder, monkeypatch):
+    monkeypatch.setattr(loading, "from_config", _no_family)
+    assert sentence(str(folder)) == "no such family"
+
+
+def _no_family(*_, **__):
+    raise ValueError("no such family")
+
+
+def test_an_empty_name_is_refused_and_not_the_profiles_model(monkeypatch):
+    monkeypatch.setattr(loading, "_load_embedded", lambda _: pytest.fail("loaded"))
+    for asked in (loading.load, loading.source):
+        with pytest.raises(ModelError, match="name of the model is empty"):
+            asked("")
+
+
+def test_a_home_folder_that_is_not_known_is_one_sentence():
+    assert "full path" in sentence("~no-such-user-here/model")

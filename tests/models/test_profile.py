@@ -140,3 +140,27 @@ def test_reachability(monkeypatch):
         assert not reachable()
         monkeypatch.delenv("HF_HUB_OFFLINE")
     assert not reachable()  # nobody listens any more
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://x:abc", "http://x:99999", "http://[::1", "huggingface.co", "", "x:80"],
+)
+def test_an_endpoint_that_is_no_address_is_named(monkeypatch, endpoint):
+    monkeypatch.undo()
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    with pytest.raises(ValueError, match="HF_ENDPOINT is") as raised:
+        profile.hub_reachable.__wrapped__()
+    assert repr(endpoint) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_port_follows_from_the_scheme(monkeypatch):
+    for endpoint, address in (
+        ("http://mirror", ("mirror", 80)),
+        ("https://mirror/path", ("mirror", 443)),
+        ("https://mirror:8443", ("mirror", 8443)),
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        assert profile._hub_address() == address
