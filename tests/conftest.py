@@ -1,6 +1,9 @@
 """What all tests share: a fixed profile and the embedded model, loaded once."""
 
 import os
+import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -41,3 +44,17 @@ def gguf_model():
     from course_utils.models.dequantize import GgufModel  # noqa: PLC0415
 
     return GgufModel.open(fetch.gguf_file())
+
+
+@pytest.fixture(scope="session")
+def apart():
+    """Import what `make test` installs apart from everything else, by its name."""
+
+    def library(name):
+        folder = str(Path(sys.prefix) / "apart")
+        if folder not in sys.path:
+            sys.path.append(folder)
+        return import_module(name)
+
+    yield library
+    sys.path[:] = [path for path in sys.path if Path(path).name != "apart"]

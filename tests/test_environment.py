@@ -50,23 +50,30 @@ def test_auto_gptq_has_its_own_file_with_the_reason():
 
 
 @pytest.mark.parametrize(
-    "subset", ["learn", "book", "llama", "tests", "uv", "llama-cpp-python", "torchao"]
+    "subset", ["learn", "book", "llama", "apart", "uv", "llama-cpp-python"]
 )
 def test_a_package_has_one_version_in_the_project(subset):
     everything = pins("locks/all.txt")
     assert pins(f"locks/{subset}.txt").items() <= everything.items()
 
 
-@pytest.mark.parametrize("lock", ["all", "book", "learn", "llama", "tests", "torchao"])
+@pytest.mark.parametrize("lock", ["all", "book", "learn", "llama", "apart"])
 def test_locks_bring_no_torch_and_no_cuda_and_no_address(lock):
     text = (ROOT / f"locks/{lock}.txt").read_text()
     assert not re.findall(r"^(torch|triton|nvidia-c\S*)==", text, re.MULTILINE)
     assert "://" not in text
 
 
+def test_what_slows_transformers_down_is_installed_apart():
+    slow = {"lm-eval", "torchao", "scikit-learn", "pandas"}
+    assert slow <= set(pins("locks/apart.txt"))
+    for lock in ("learn", "book", "llama"):
+        assert not slow & set(pins(f"locks/{lock}.txt"))
+
+
 def test_llama_cpp_is_compiled_apart_from_a_pinned_source():
     # A lock that held it would compile it wherever tests or lessons are set up.
-    for lock in ("learn", "book", "llama", "tests"):
+    for lock in ("learn", "book", "llama", "apart"):
         assert "llama-cpp-python" not in pins(f"locks/{lock}.txt")
     assert "--hash=sha256:" in (ROOT / "locks/llama-cpp-python.txt").read_text()
 

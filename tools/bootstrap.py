@@ -179,17 +179,22 @@ def install_llama():
     once("llama-cpp-python", read(lock), step)
 
 
-def install_apart(name):
-    """Install one package where only those find it who ask for it.
+def install_apart():
+    """Install what only some tests import where nothing else finds it.
 
-    transformers imports torchao wherever it is installed, and that prints warnings
-    into every notebook.
+    transformers imports torchao and scikit-learn wherever they are installed: the one
+    prints warnings into every notebook, the other costs each of them five seconds.
     """
-    path = "locks/%s.txt" % name
     target = os.path.join(VENV, "apart")
-    args = ["install", "-q", "--no-deps", "--require-hashes", "--upgrade"]
-    command = [PYTHON, "-m", "pip", *args, "--target", target, "-r", path]
-    once(name, read(path), lambda: run(command, NETWORK % path))
+    lock = "locks/apart.txt"
+
+    def step():
+        say("Installing " + lock)
+        shutil.rmtree(target, ignore_errors=True)
+        args = ["install", "-q", "--no-deps", "--require-hashes", "--target", target]
+        run([PYTHON, "-m", "pip", *args, "-r", lock], NETWORK % lock)
+
+    once("apart", read(lock), step)
 
 
 def install_system(programs):
@@ -247,13 +252,13 @@ def prepare(goal):
     else:
         install_lock("book")
     if goal in ("llama", "tests"):
-        install_lock(goal)
+        install_lock("llama")
     if goal == "tests":
         install_system(["c++", "chromium", "bwrap", "java", "npm"])
     if goal in ("llama", "tests", "all"):
         install_llama()
     if goal == "tests":
-        install_apart("torchao")
+        install_apart()
         install_page_checkers()
 
 

@@ -5,12 +5,14 @@
 `locks/all.txt` holds everything; the others are resolved under it as a constraint, so
 a package has one version in the whole project. Torch stays out: its CPU and CUDA
 builds have different hashes. llama.cpp stays out of the subsets, because it is
-compiled in a step of its own. `llama-cpp-python.txt`, `torchao.txt` and `uv.txt` pin
-one package each.
+compiled in a step of its own; `llama-cpp-python.txt` and `uv.txt` pin one package each.
+`apart.txt` is what the tests need beyond `book.txt` and `llama.txt`.
 """
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -31,7 +33,7 @@ EXTRAS = {
     "llama": ["learn", "llama"],
     "tests": ["learn", "book", "llama", "tests"],
 }
-ALONE = {"uv": "book", "llama-cpp-python": "all", "torchao": "all"}
+ALONE = {"uv": "book", "llama-cpp-python": "all"}
 
 
 def compile_lock(name: str, *args: str) -> None:
@@ -43,16 +45,21 @@ def compile_lock(name: str, *args: str) -> None:
     print(f"{target.relative_to(ROOT)}: {target.read_text().count('==')} pins")
 
 
-def pick(package: str, lock: str) -> None:
-    """Write `locks/<package>.txt`: one package of a lock with its hashes."""
-    lines = (LOCKS / f"{lock}.txt").read_text().split("\n")
-    start = next(i for i, x in enumerate(lines) if x.startswith(f"{package}=="))
-    block = [lines[start]]
-    for line in lines[start + 1 :]:
-        if not line.startswith(" "):
-            break
-        block.append(line)
-    (LOCKS / f"{package}.txt").write_text("\n".join(block) + "\n")
+def blocks(lock: str) -> dict[str, str]:
+    """Return package -> its lines, with the hashes, of `locks/<lock>.txt`."""
+    text = (LOCKS / f"{lock}.txt").read_text()
+    # A package starts a line; its hashes follow, indented.
+    found = re.findall(r"^\S+==(?:.*\\\n)*.*\n", text, re.MULTILINE)
+    grouped: dict[str, str] = {}
+    for block in found:  # one package can have a version for each Python
+        name = block.partition("==")[0]
+        grouped[name] = grouped.get(name, "") + block
+    return grouped
+
+
+def write(name: str, content: Iterable[str]) -> None:
+    """Write blocks as `locks/<name>.txt`."""
+    (LOCKS / f"{name}.txt").write_text("".join(content))
 
 
 def main() -> None:
@@ -64,7 +71,10 @@ def main() -> None:
         chosen.append("--no-emit-package=llama-cpp-python")
         compile_lock(name, *chosen, f"--constraint={LOCKS / 'all.txt'}")
     for package, lock in ALONE.items():
-        pick(package, lock)
+        write(package, [blocks(lock)[package]])
+    apart = blocks("tests").items() - (blocks("book") | blocks("llama")).items()
+    write("apart", [block for _, block in sorted(apart)])
+    (LOCKS / "tests.txt").unlink()
 
 
 if __name__ == "__main__":

@@ -44,16 +44,16 @@ def test_p_value_is_the_share_of_outcomes_at_least_as_uneven(m):
 
 
 @pytest.mark.parametrize(("lost", "won"), [(3, 17), (120, 81), (0, 60), (1500, 1610)])
-def test_p_value_of_scipy(lost, won):
-    stats = pytest.importorskip("scipy.stats")
+def test_p_value_of_scipy(apart, lost, won):
+    stats = apart("scipy.stats")
     theirs = stats.binomtest(lost, lost + won, 0.5).pvalue
     # scipy's binomial goes through gamma functions of numbers up to 3,110, whose
     # logarithms reach 3e4: a relative error of 3e4 * 2**-53 each, a few of them.
     assert mcnemar(lost, won) == pytest.approx(theirs, rel=1e-10)
 
 
-def test_a_true_coin_is_called_uneven_in_at_most_five_of_a_hundred():
-    stats = pytest.importorskip("scipy.stats")
+def test_a_true_coin_is_called_uneven_in_at_most_five_of_a_hundred(apart):
+    stats = apart("scipy.stats")
     for m in (1, 5, 20, 101):
         chance = sum(
             stats.binom.pmf(k, m, 0.5) for k in range(m + 1) if mcnemar(k, m - k) < 0.05

@@ -22,8 +22,8 @@ def normal(*shape, seed=0):
 
 
 @pytest.mark.parametrize("df", [*range(1, 30), 127, 1000, 4001])
-def test_quantile_of_scipy(df):
-    stats = pytest.importorskip("scipy.stats")
+def test_quantile_of_scipy(apart, df):
+    stats = apart("scipy.stats")
     for confidence in (0.5, 0.95, 0.999):
         theirs = stats.t.ppf((1 + confidence) / 2, df)
         # A sum of at most df terms below 1 errs by df * 2**-53. Divided by t times the

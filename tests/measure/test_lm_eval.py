@@ -22,9 +22,9 @@ N_CHARACTERS = 1800
 
 
 @pytest.fixture(scope="module")
-def harness(loaded):
+def harness(apart, loaded):
     """lm-eval around the embedded model, with windows of its own length."""
-    models = pytest.importorskip("lm_eval.models.huggingface")
+    models = apart("lm_eval.models.huggingface")
     return models.HFLM(
         pretrained=loaded.model,
         tokenizer=loaded.tokenizer,
@@ -40,9 +40,9 @@ def text():
 
 
 @pytest.fixture(scope="module")
-def rolling(harness, text):
+def rolling(apart, harness, text):
     """The log-likelihood that lm-eval gives the text, in nats."""
-    api = pytest.importorskip("lm_eval.api.instance")
+    api = apart("lm_eval.api.instance")
     request = api.Instance("loglikelihood_rolling", {}, (text,), 0)
     (found,) = harness.loglikelihood_rolling([request], disable_tqdm=True)
     return found

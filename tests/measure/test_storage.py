@@ -19,7 +19,8 @@ def parts(module):
 
 
 def nf4(*, nested):
-    bitsandbytes = pytest.importorskip("bitsandbytes")
+    import bitsandbytes  # noqa: PLC0415 -- seconds
+
     layer = bitsandbytes.nn.Linear4bit(
         COLS, ROWS, bias=True, compress_statistics=nested, quant_type="nf4"
     )
@@ -29,7 +30,8 @@ def nf4(*, nested):
 
 
 def int8():
-    bitsandbytes = pytest.importorskip("bitsandbytes")
+    import bitsandbytes  # noqa: PLC0415 -- seconds
+
     layer = bitsandbytes.nn.Linear8bitLt(
         COLS, ROWS, bias=False, has_fp16_weights=False, threshold=0.0
     )
