@@ -140,7 +140,13 @@ def test_after_an_interrupt_what_is_finished_is_kept(lesson_only, capsys, number
     )
     second.write_text(slow, "utf-8")
     command = [sys.executable, "-c", STOPPED, str(project.root)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # A shell's background job ignores SIGINT, and its children would too.
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_until(lambda: note.exists() and note.read_text("utf-8").endswith(" "))
     kernel = int(note.read_text("utf-8"))
     child.send_signal(number)

@@ -25,13 +25,15 @@ N_CHARACTERS = 1800
 def harness(apart, loaded):
     """lm-eval around the embedded model, with windows of its own length."""
     models = apart("lm_eval.models.huggingface")
-    return models.HFLM(
+    before = torch.is_grad_enabled()  # lm-eval switches gradients off for good
+    yield models.HFLM(
         pretrained=loaded.model,
         tokenizer=loaded.tokenizer,
         max_length=WINDOW,
         batch_size=1,  # no padding, so that both compute on the same positions
         logits_cache=False,
     )
+    torch.set_grad_enabled(before)
 
 
 @pytest.fixture(scope="module")
