@@ -100,7 +100,10 @@ def test_a_failing_cell_is_named_and_nothing_is_written(lesson_only, capsys):
     assert not (plan.folder / "notebooks" / f"{SLUG}.ipynb").exists()
 
 
+# A shell's background job ignores SIGINT, and its children would too.
 STOPPED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import sys
 from pathlib import Path
 from course_utils.authoring import __main__ as command
@@ -140,13 +143,7 @@ def test_after_an_interrupt_what_is_finished_is_kept(lesson_only, capsys, number
     )
     second.write_text(slow, "utf-8")
     command = [sys.executable, "-c", STOPPED, str(project.root)]
-    # A shell's background job ignores SIGINT, and its children would too.
-    child = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     wait_until(lambda: note.exists() and note.read_text("utf-8").endswith(" "))
     kernel = int(note.read_text("utf-8"))
     child.send_signal(number)
