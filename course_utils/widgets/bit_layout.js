@@ -249,7 +249,7 @@ function render({ model, el }) {
     shown = format;
     buttons.forEach((button, i) => {
       const on = Math.floor(code / 2 ** (buttons.length - 1 - i)) % 2;
-      button.textContent = on;
+      button.dataset.bit = on;
       button.setAttribute("aria-pressed", on === 1);
     });
     const n = neighbours(format, code);
