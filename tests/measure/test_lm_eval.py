@@ -24,8 +24,8 @@ N_CHARACTERS = 1800
 @pytest.fixture(scope="module")
 def harness(apart, loaded):
     """lm-eval around the embedded model, with windows of its own length."""
-    models = apart("lm_eval.models.huggingface")
     before = torch.is_grad_enabled()  # lm-eval switches gradients off for good
+    models = apart("lm_eval.models.huggingface")
     yield models.HFLM(
         pretrained=loaded.model,
         tokenizer=loaded.tokenizer,
