@@ -9,7 +9,7 @@ export PYTHONHASHSEED := 0
 export OMP_WAIT_POLICY := passive
 
 .DEFAULT_GOAL := help
-.PHONY: help book learn test site serve execute sync check bench gpu lint llama lock clean
+.PHONY: help book learn test site serve execute sync check bench gpu auto-gptq lint llama lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,12 @@ gpu: ## on a GPU: the lessons and a model of 8B shape, as records (MODEL=folder 
 	$(BOOT) tests
 	@$(PY) -m course_utils measure llama-8b-shape
 	@$(PY) tools/gpu.py --model $(or $(MODEL),embedded)
+
+auto-gptq: ## the retired AutoGPTQ, in an environment of its own; needs a CUDA GPU
+	$(BOOT) learn
+	@$(PY) -m course_utils model
+	@$(PYTHON) tools/environment.py auto-gptq
+	@_build/environments/auto-gptq/bin/python tools/auto_gptq.py "$$($(PY) -c 'from course_utils.models import embedded; print(embedded.prepare())')" _build/auto-gptq
 
 lint: ## style of code, prose and numbers
 	$(BOOT) book

@@ -19,6 +19,13 @@ settings.register_profile("book", deadline=None, derandomize=True)
 settings.load_profile("book")
 
 
+@pytest.fixture(autouse=True)
+def gradients():
+    """Start every test with gradients on: cells of the book, run by some, end them."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_grad_enabled(True)
+
+
 @pytest.fixture(scope="session")
 def loaded():
     """The embedded model, shared by all tests: leave its weights as they are."""

@@ -192,7 +192,9 @@ def install_apart():
         say("Installing " + lock)
         shutil.rmtree(target, ignore_errors=True)
         args = ["install", "-q", "--no-deps", "--require-hashes", "--target", target]
-        run([PYTHON, "-m", "pip", *args, "-r", lock], NETWORK % lock)
+        # One of them compiles against the torch that is installed already.
+        args += ["--no-build-isolation", "-r", lock]
+        run([PYTHON, "-m", "pip", *args], NETWORK % lock)
 
     once("apart", read(lock), step)
 

@@ -6,7 +6,7 @@
 a package has one version in the whole project. Torch stays out: its CPU and CUDA
 builds have different hashes. llama.cpp stays out of the subsets, because it is
 compiled in a step of its own; `llama-cpp-python.txt` and `uv.txt` pin one package each.
-`apart.txt` is what the tests need beyond `book.txt` and `llama.txt`.
+`apart.txt` is the rest: the production libraries that only the tests compare with.
 """
 
 import re
@@ -31,7 +31,6 @@ EXTRAS = {
     "learn": ["learn"],
     "book": ["learn", "book"],
     "llama": ["learn", "llama"],
-    "tests": ["learn", "book", "llama", "tests"],
 }
 ALONE = {"uv": "book", "llama-cpp-python": "all"}
 
@@ -72,9 +71,9 @@ def main() -> None:
         compile_lock(name, *chosen, f"--constraint={LOCKS / 'all.txt'}")
     for package, lock in ALONE.items():
         write(package, [blocks(lock)[package]])
-    apart = blocks("tests").items() - (blocks("book") | blocks("llama")).items()
+    installed = blocks("book").keys() | blocks("llama").keys() | ALONE.keys()
+    apart = [item for item in blocks("all").items() if item[0] not in installed]
     write("apart", [block for _, block in sorted(apart)])
-    (LOCKS / "tests.txt").unlink()
 
 
 if __name__ == "__main__":

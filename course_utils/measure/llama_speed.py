@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from course_utils.measure.speed import Run
+from course_utils.measure.speed import Run, timed
 from course_utils.models.llama_cpp import LlamaFile
 
 
@@ -32,15 +32,8 @@ def time_llama(
     Units: seconds.
     Raises: ValueError if the prompt is empty or n_new or repeats is below 1.
     """
-    if prompt.numel() < 1 or n_new < 1 or repeats < 1:
-        raise ValueError(
-            f"Timing needs a prompt, n_new >= 1 and repeats >= 1; "
-            f"got {prompt.numel()} tokens, n_new={n_new}, repeats={repeats}."
-        )
-    for k in range(warm_up + repeats):
-        run = _run(file, prompt, n_new)
-        if k >= warm_up:
-            yield run
+    work = {"n_new": n_new, "repeats": repeats, "warm_up": warm_up}
+    return timed(lambda: _run(file, prompt, n_new), prompt, **work)
 
 
 def _run(file: LlamaFile, prompt: Tensor, n_new: int) -> Run:

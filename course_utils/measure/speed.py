@@ -12,7 +12,7 @@ Left out: batches, and sampling.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -74,6 +74,28 @@ def time_generation(
 
     Shapes: prompt (n,).
     Units: seconds.
+    Raises: ValueError as `timed` does.
+    """
+
+    def once() -> Run:
+        with evaluating(model):
+            return _generate(model, prompt, n_new)
+
+    return timed(once, prompt, n_new=n_new, repeats=repeats, warm_up=warm_up)
+
+
+def timed(
+    once: Callable[[], Run], prompt: Tensor, *, n_new: int, repeats: int, warm_up: int
+) -> Iterator[Run]:
+    """Yield `repeats` results of `once` after `warm_up` that are not counted.
+
+    Args:
+        once: Reads the prompt, writes n_new tokens and times both.
+        prompt: Tokens to read, shape (n,).
+        n_new: Tokens to write.
+        repeats: Runs that count.
+        warm_up: Runs that do not.
+
     Raises: ValueError if the prompt is empty or n_new or repeats is below 1.
     """
     if prompt.numel() < 1 or n_new < 1 or repeats < 1:
@@ -82,7 +104,6 @@ def time_generation(
             f"got {prompt.numel()} tokens, n_new={n_new}, repeats={repeats}."
         )
     for k in range(warm_up + repeats):
-        with evaluating(model):
-            run = _generate(model, prompt, n_new)
+        run = once()
         if k >= warm_up:
             yield run

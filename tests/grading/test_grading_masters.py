@@ -43,7 +43,7 @@ def judged():
 def test_the_checks_of_a_question_have_no_gap(judged, slug, heading):
     report = next(r for r in judged["reports"][slug] if r["question"] == heading)
     assert report["problems"] == []
-    assert report["mutants"] > 0  # else nothing was tried
+    assert report["mutants"] >= 10  # with fewer, little was tried
     assert report["killed"] + report["equivalent"] == report["mutants"]
 
 

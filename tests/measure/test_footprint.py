@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from course_utils.measure.footprint import DEVICES, footprint, groups
+from course_utils.measure.random_llama import config_of
 from course_utils.measure.storage import stored_bytes
 from course_utils.models.card import CARDS, EMBEDDED, from_config
 
@@ -17,18 +18,8 @@ LLAMA2 = CARDS["meta-llama/Llama-2-7b-hf"]
 
 def on_meta(card):
     """Return the model of a llama card, without weights."""
-    config = LlamaConfig(
-        vocab_size=card.vocab_size,
-        hidden_size=card.hidden_size,
-        intermediate_size=card.intermediate_size,
-        num_hidden_layers=card.n_layers,
-        num_attention_heads=card.n_heads,
-        num_key_value_heads=card.n_kv_heads,
-        head_dim=card.head_dim,
-        tie_word_embeddings=card.tied,
-    )
     with torch.device("meta"):
-        return LlamaForCausalLM(config)
+        return LlamaForCausalLM(config_of(card))
 
 
 @pytest.mark.parametrize("name", [EMBEDDED, "meta-llama/Llama-2-7b-hf"])

@@ -24,16 +24,14 @@ N_CHARACTERS = 1800
 @pytest.fixture(scope="module")
 def harness(apart, loaded):
     """lm-eval around the embedded model, with windows of its own length."""
-    before = torch.is_grad_enabled()  # lm-eval switches gradients off for good
     models = apart("lm_eval.models.huggingface")
-    yield models.HFLM(
+    return models.HFLM(
         pretrained=loaded.model,
         tokenizer=loaded.tokenizer,
         max_length=WINDOW,
         batch_size=1,  # no padding, so that both compute on the same positions
         logits_cache=False,
     )
-    torch.set_grad_enabled(before)
 
 
 @pytest.fixture(scope="module")

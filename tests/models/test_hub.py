@@ -231,9 +231,12 @@ def test_a_partial_download_needs_only_the_rest(server, saved, monkeypatch):
     server.cuts = [CUT] + [0] * hub_download.ATTEMPTS
     refusal()
     needs = sum(len(c) for n, c in saved.files.items() if hub.wanted(n)) - CUT
-    free = SimpleNamespace(free=needs)
+    free = SimpleNamespace(free=needs - 1)
     monkeypatch.setattr(hub.shutil, "disk_usage", lambda _: free)
-    loading.source(NAME)
+    assert "set HF_HUB_CACHE to another folder" in refusal()
+    free.free = needs
+    folder = Path(loading.source(NAME))
+    assert (folder / WEIGHTS).read_bytes() == saved.files[WEIGHTS]
 
 
 def test_only_pickled_weights(server, saved):
