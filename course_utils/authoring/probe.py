@@ -23,6 +23,10 @@ _ZEROED = """
 def _zeros(value):
     if hasattr(value, "new_zeros"):
         return value.new_zeros(value.shape)
+    if hasattr(value, "__dataclass_fields__"):
+        from dataclasses import replace
+        tensors = {{k: v for k, v in vars(value).items() if hasattr(v, "new_zeros")}}
+        return replace(value, **{{k: _zeros(v) for k, v in tensors.items()}})
     if isinstance(value, (tuple, list)):
         return type(value)(map(_zeros, value))
     return value * 0

@@ -19,6 +19,20 @@ from course_utils.measure.error import max_abs_error, rmse, sqnr_db
 from course_utils.measure.flips import mcnemar
 from course_utils.measure.footprint import DEVICES, footprint
 from course_utils.measure.intervals import interval, paired_interval
+from course_utils.methods import clipping
+from course_utils.methods.awq import keep_columns, output_loss, scaled_rounding
+from course_utils.methods.awq import scales as awq_scales
+from course_utils.methods.hqq import quantize as hqq_quantize
+from course_utils.methods.llm_int8 import matmul as llm_int8
+from course_utils.methods.llm_int8 import outlier_columns, vectorwise
+from course_utils.methods.smoothquant import smoothing_factors
+from course_utils.methods.w8a8 import (
+    MAX_COLS,
+    input_scale,
+    int8_linear,
+    quantize_weight,
+)
+from course_utils.methods.w8a8 import codes as int8_codes
 from course_utils.models.card import CARDS
 
 __all__ = [
@@ -26,28 +40,43 @@ __all__ = [
     "DEVICES",
     "FLOATS",
     "FORMATS",
+    "MAX_COLS",
     "QuantSpec",
+    "awq_scales",
     "bell",
     "choose_qparams",
+    "clipped",
     "decode_codes",
     "dequantize",
     "encode_values",
     "even",
     "fake_quantize",
     "footprint",
+    "hqq_zero",
+    "input_scale",
+    "int8_codes",
+    "int8_linear",
     "interval",
+    "keep_columns",
     "kl_divergence",
+    "llm_int8",
     "max_abs_error",
     "mcnemar",
+    "outlier_columns",
+    "output_loss",
     "paired_interval",
     "quantize",
+    "quantize_weight",
     "rebuilt",
     "rmse",
     "row",
+    "scaled_rounding",
+    "smoothing_factors",
     "sqnr_db",
     "stored",
     "stored_rows",
     "value_of",
+    "vectorwise",
 ]
 
 
@@ -86,6 +115,14 @@ def rebuilt(
     return fake_quantize(w, spec=QuantSpec(bits, symmetric, group_size))
 
 
+def hqq_zero(w: Tensor, **options: float) -> Tensor:
+    """Return the zero points that HQQ gives the rows of `w` in 4 bits.
+
+    Shapes: w (rows, cols) -> (rows,).
+    """
+    return hqq_quantize(w, spec=QuantSpec(4), **options).zero_point.flatten()
+
+
 def value_of(code: int, name: str) -> float:
     """Return what a code of a number format stands for.
 
@@ -111,3 +148,11 @@ def stored_rows(w: Tensor, name: str) -> Tensor:
     scale = w.abs().amax(dim=1, keepdim=True) / lookup(name).max
     codes = encode_values(w / scale, name, saturate=True)
     return decode_codes(codes, name).float() * scale
+
+
+def clipped(w: Tensor, bits: int) -> Tensor:
+    """Return `w` rounded to grids clipped for the least error, a scale a row.
+
+    Shapes: w (rows, cols) -> (rows, cols).
+    """
+    return clipping.quantize(w, spec=QuantSpec(bits)).dequantize()

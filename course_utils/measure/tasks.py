@@ -12,10 +12,20 @@ from course_utils import paths
 from course_utils.measure import records, task
 
 TASKS = {
+    "awq": "course_utils.measure.awq_quality",
+    "awq-library": "course_utils.measure.awq_draws",
     "embedded-model": "course_utils.measure.embedded_model",
+    "gguf-speed": "course_utils.measure.gguf_speed",
+    "gptq": "course_utils.measure.gptq_quality",
+    "hqq": "course_utils.measure.hqq_quality",
     "llama-8b-shape": "course_utils.measure.llama_8b_shape",
+    "methods-speed": "course_utils.measure.methods_speed",
+    "outliers": "course_utils.measure.outliers",
     "parity": "course_utils.measure.parity",
+    "parity-gguf": "course_utils.measure.parity_gguf",
     "quantizing-speed": "course_utils.measure.quantizing_speed",
+    "scales": "course_utils.measure.scales",
+    "smoothquant": "course_utils.measure.smoothquant_sweep",
 }
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType
 
 MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
+MAX_DIMS = 4
 START = struct.Struct("<4sIQQ")
 STRING, ARRAY = GGUFValueType.STRING, GGUFValueType.ARRAY
 UINT32 = GGUFValueType.UINT32
@@ -93,7 +94,7 @@ class Header:
     def text(self, name: str) -> str:
         """Return the value of a string field, "" if there is none."""
         kind, value = self.fields.get(name, (None, b""))
-        return value[8:].decode() if kind == STRING else ""
+        return value[8:].decode(errors="replace") if kind == STRING else ""
 
     def alignment(self) -> int:
         """Return the multiple at which tensors begin."""
@@ -104,8 +105,11 @@ class Header:
 def read_header(path: Path) -> Header:
     """Return the header of a GGUF file.
 
-    Raises: ValueError if it is no GGUF file of version 3, or not a whole one.
+    Raises: ValueError if it is no GGUF file of version 3, not a whole one, or longer
+        than its header says.
     """
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}; give a GGUF file that exists.")
     with path.open("rb") as file:
         start = file.read(START.size)
         if start[:4] != MAGIC:
@@ -116,19 +120,44 @@ def read_header(path: Path) -> Header:
         if version != VERSION:
             raise ValueError(f"{path} is GGUF version {version}; this reads {VERSION}.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(data, START.size)
             try:
-                return _read(_Cursor(data, START.size), n_fields, n_tensors)
-            except (struct.error, ValueError, ArithmeticError, RecursionError) as error:
+                header = _read(cursor, n_fields, n_tensors)
+            except (
+                struct.error,
+                ValueError,
+                ArithmeticError,
+                LookupError,
+                RecursionError,
+            ) as error:
                 raise ValueError(_damaged(path)) from error
+            # After the last tensor there may be padding, and nothing else.
+            if (extra := len(data) - cursor.place) >= max(header.alignment(), 1):
+                raise ValueError(
+                    f"{path.name} has {extra:,} bytes more than its header describes; "
+                    "write or download it again."
+                )
+            return header
 
 
 def _read(cursor: "_Cursor", n_fields: int, n_tensors: int) -> Header:
-    """Read fields and tensors, and check that all data is there."""
+    """Read fields and tensors, and move past all data.
+
+    Raises: ValueError, or what arithmetic with wrong numbers raises.
+    """
     fields = dict(cursor.field() for _ in range(n_fields))
     header = Header(fields, dict(cursor.tensor() for _ in range(n_tensors)))
-    cursor.move(-cursor.place % header.alignment())
+    if (len(fields), len(header.tensors)) != (n_fields, n_tensors):
+        raise ValueError("Two fields or two tensors share a name.")
+    alignment, end = header.alignment(), 0
+    cursor.move(-cursor.place % alignment)
     for tensor in header.tensors.values():
-        cursor.check(tensor.offset + tensor.n_bytes)
+        end += -end % alignment
+        # As ggml demands: in the file's order, without gaps.
+        if tensor.offset != end:
+            raise ValueError("A tensor is not where the one before it ends.")
+        end += tensor.n_bytes
+    cursor.move(end)
     return header
 
 
@@ -209,7 +238,11 @@ class _Cursor:
 
     def tensor(self) -> tuple[str, StoredTensor]:
         """Read one entry of the list of tensors."""
-        name = self.string()
-        sizes = [self.number("Q") for _ in range(self.number("I"))]
-        kind = GGMLQuantizationType(self.number("I")).name
-        return name, StoredTensor(kind, tuple(reversed(sizes)), self.number("Q"))
+        name, n_dims = self.string(), self.number("I")
+        if not 1 <= n_dims <= MAX_DIMS:
+            raise ValueError(f"A tensor has {n_dims} dimensions.")
+        sizes = [self.number("Q") for _ in range(n_dims)]
+        kind = GGMLQuantizationType(self.number("I"))
+        if not all(sizes) or sizes[0] % GGML_QUANT_SIZES[kind][0]:
+            raise ValueError("The rows of a tensor are no whole blocks.")
+        return name, StoredTensor(kind.name, tuple(sizes[::-1]), self.number("Q"))
