@@ -29,7 +29,7 @@ def linear_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
     kind = family(model.config.model_type)
     names = [
         f"{kind.path}.{i}.{name}"
-        for i in range(model.config.num_hidden_layers)
+        for i in range(len(model.get_submodule(kind.path)))
         for name in kind.linear
     ]
     return {name: model.get_submodule(name) for name in names}

@@ -134,8 +134,10 @@ def split_rows(t: QTensor, sizes: Sequence[int]) -> list[QTensor]:
             "Rows that share one scale cannot be quantized together; use "
             "stacked=False, or a group size other than 0."
         )
-    columns = (x.split(list(sizes)) for x in (t.q, t.scale, t.zero_point))
+    parts = (x.split(list(sizes)) for x in (t.q, t.scale, t.zero_point))
+    # Copies: parts that share memory could not be written to one file.
+    order = [None if t.group_of is None else t.group_of.clone() for _ in sizes]
     return [
-        QTensor(q.clone(), scale.clone(), zero.clone(), t.spec, t.group_of)
-        for q, scale, zero in zip(*columns, strict=True)
+        QTensor(q.clone(), scale.clone(), zero.clone(), t.spec, group_of)
+        for q, scale, zero, group_of in zip(*parts, order, strict=True)
     ]

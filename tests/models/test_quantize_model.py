@@ -206,11 +206,12 @@ def test_a_damaged_layer_is_made_again(tmp_path, damage):
     assert len(path.read_bytes()) > 500
 
 
-def test_what_is_kept_is_complete(tmp_path):
+@pytest.mark.parametrize("stacked", [False, True])
+def test_what_is_kept_is_complete(tmp_path, stacked):
     model = small()
     act_order = partial(GPTQ, act_order=True)
-    first = quantized(model, act_order, folder=tmp_path)
-    again = quantized(model, act_order, folder=tmp_path)
+    first = quantized(model, act_order, folder=tmp_path, stacked=stacked)
+    again = quantized(model, act_order, folder=tmp_path, stacked=stacked)
     assert same(first, again)
     for name, t in first.items():
         assert again[name].spec == t.spec

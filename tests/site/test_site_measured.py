@@ -41,6 +41,17 @@ def test_a_missing_record_says_so_once():
     assert note.run() == []
 
 
+def test_a_table_may_show_some_of_the_quantities():
+    values = {name: {"value": 1.5} for name in ("a_ratio", "a_ppl", "b_ratio")}
+    directive = object.__new__(tables.RecordTable)
+    directive.arguments, directive.options = ["x"], {"ending": "ratio, kl"}
+    directive.read = lambda _: {"values": values}
+    text = directive.run()[0].astext()
+    assert "a ratio" in text
+    assert "b ratio" in text
+    assert "a ppl" not in text
+
+
 @pytest.mark.parametrize("name", tasks.TASKS)
 def test_every_measurement_is_on_a_page(name):
     if name == "embedded-model":

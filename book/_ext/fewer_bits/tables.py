@@ -4,6 +4,7 @@
     :columns: quantity, value, unit, n, spread
     ```
 
+(with `:ending: ratio, kl` only the quantities whose names end so)
 shows `book/measured/embedded-model.json`: the values of a record, or the rows of a
 file that is a list of rows. `{record-note}` gives the sentence that says what it was
 measured on. `{status-table}` shows `book/measured/status.json`, which every execution
@@ -149,16 +150,23 @@ class RecordTable(Measured):
     """Show the values of a record, or rows."""
 
     required_arguments = 1
-    option_spec = {"columns": directives.unchanged}  # noqa: RUF012
+    option_spec = {  # noqa: RUF012
+        "columns": directives.unchanged,
+        "ending": directives.unchanged,
+    }
 
     def run(self) -> list[nodes.Node]:
         """Return the table, or a sentence if nothing was measured."""
         if (data := self.read(self.arguments[0])) is None:
             return self.sentence(NOT_YET)
         rows = rows_of(data)
-        chosen = self.options.get("columns", "")
-        columns = [c.strip() for c in chosen.split(",") if c.strip()] or list(rows[0])
-        return [table_of(rows, columns)]
+        if ends := self._list("ending"):
+            rows = [row for row in rows if str(row["quantity"]).endswith(tuple(ends))]
+        return [table_of(rows, self._list("columns") or list(rows[0]))]
+
+    def _list(self, option: str) -> list[str]:
+        """Return the entries of an option, without spaces."""
+        return [x.strip() for x in self.options.get(option, "").split(",") if x.strip()]
 
 
 class RecordNote(Measured):
