@@ -23,6 +23,7 @@ from course_utils.grading.questions import HEADING, stub
 
 SAYING = {"say", "claim"}
 HIDDEN = "remove-input"
+FOLDED = "hide-input"
 COMPARED = "nbval-check-output"
 UNCHECKED = {"varies", "nbval-ignore-output"}
 # Which cells of an exercise master go where; the other tags go to neither notebook.
@@ -82,10 +83,19 @@ def keep_outputs(nb: Node, old: Node) -> None:
             nb["metadata"][key] = old["metadata"][key]
 
 
-def folded(source: str) -> bool:
-    """Return True if a cell does nothing but say sentences."""
+def hiding(source: str) -> str:
+    """Return the tag that hides a cell which is there for its sentences, or "".
+
+    A cell that only says sentences is left out of the page: they stand in its output.
+    One that gathers their numbers first, by assignments, can be unfolded there.
+    """
     body = ast.parse(source).body
-    return bool(body) and all(map(_says, body))
+    if not body or not _says(body[-1]):
+        return ""
+    if all(map(_says, body)):
+        return HIDDEN
+    gathers = all(_says(node) or isinstance(node, ast.Assign) for node in body)
+    return FOLDED if gathers else ""
 
 
 def says(source: str) -> bool:
@@ -146,14 +156,14 @@ def _node(
         # The stub has not been filled in, so its checks fail, and are meant to.
         return notebook.new_cell("code", source, (*tags, "raises-exception"))
     node = notebook.new_cell("code", source, (*tags, *_number_tags(source, tags)))
-    if folded(source):
+    if hiding(source):
         node["metadata"]["jupyter"] = {"source_hidden": True}
     return node
 
 
 def _number_tags(source: str, tags: tuple[str, ...]) -> list[str]:
     """Return the tags that a cell gets because it says numbers."""
-    extra = [HIDDEN] if folded(source) else []
+    extra = [hiding(source)] if hiding(source) else []
     if says(source) and not UNCHECKED.intersection(tags):
         extra.append(COMPARED)
     return [tag for tag in extra if tag not in tags]

@@ -10,19 +10,20 @@ are paired, over blocks of 64 tokens. Left out: the authors' search for a clippe
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from course_utils import paths
 from course_utils.formats.affine import QuantSpec
 from course_utils.measure import awq_values, comparison, records, task
 from course_utils.measure.awq_library import part_of
 from course_utils.measure.awq_values import BLOCK, N_GRID, Numbers
 from course_utils.measure.task import Json, Results, Step
+from course_utils.measure.whole_model import WholeModel
 from course_utils.methods import awq
-from course_utils.models import awq_model, cache, embedded, layers, loading, texts
+from course_utils.models import awq_model, layers, texts
 from course_utils.models.card import CARDS, EMBEDDED
 from course_utils.models.folds import folded
 from course_utils.models.walk import walk
@@ -30,7 +31,6 @@ from course_utils.models.walk import walk
 GROUP, BITS = 64, (4, 3)
 WINDOWS = slice(0, 2)  # of 256 calibration tokens
 PART = 5  # layers that are searched in one step
-N_EVAL = 4 * 512
 KEPT_SHARE, KEPT_BITS = 0.01, 3
 KEPT = ("inputs", "weights", "random")
 SLICE_LAYERS = 2
@@ -50,12 +50,12 @@ def tokens_in(windows: slice) -> int:
     return texts.CALIBRATION_SHAPE[1] * (windows.stop - windows.start)
 
 
-class Measurement:
+class Measurement(WholeModel):
     """The task of this module; `task.Task` says what its parts are for."""
 
     name = "awq"
     title = "AWQ on the embedded model: quality, and the 1 % experiment"
-    device = "cpu"
+    N_EVAL, CONTEXT = 4 * 512, 512
     notes: tuple[str, ...] = (
         f"Groups of {GROUP}, asymmetric; {N_EVAL:,} tokens of the evaluation text in "
         "windows of 512; ratios of perplexity with paired 95 % intervals over blocks "
@@ -65,36 +65,10 @@ class Measurement:
         "One per cent: 3 bits; magnitudes are means over the calibration tokens.",
     )
 
-    @cached_property
-    def loaded(self) -> loading.Loaded:
-        """The model, on the processor."""
-        loaded = loading.load("embedded")
-        loaded.model.to(self.device)
-        return loaded
-
-    @cached_property
-    def baseline(self) -> comparison.Baseline:
-        """What the model itself makes of the evaluation text."""
-        tokens = texts.evaluation_tokens(self.loaded.tokenizer, N_EVAL)
-        return comparison.read(self.loaded.model, tokens)
-
-    def model(self) -> records.ModelRef:
-        """Return which model is quantized, by the hash of its weights file."""
-        files = cache.read_card(embedded.prepare())["files"]
-        card = CARDS[EMBEDDED]
-        return records.ModelRef(
-            id=card.id, revision=card.revision, sha256=files[embedded.WEIGHTS]
-        )
-
     def inputs(self) -> dict[str, str | int]:
         """Return what the result depends on."""
-        folder = paths.book_dir() / "texts"
-        return {
-            "weights": self.model()["sha256"],
-            "text": texts.text_digest(folder / texts.EVALUATION),
-            "calibration": texts.text_digest(folder / texts.CALIBRATION),
-            "protocol": f"{GROUP} {N_GRID} {BITS} {WINDOWS} {N_EVAL} {KEPT_SHARE}",
-        }
+        protocol = f"{GROUP} {N_GRID} {BITS} {WINDOWS} {KEPT_SHARE}"
+        return super().inputs() | {"protocol": protocol}
 
     def parts(self) -> list[tuple[int, int]]:
         """Return first layer and the one after the last of each step."""
@@ -105,7 +79,9 @@ class Measurement:
         """Yield the steps; each is some seconds on an idle machine of two cores."""
         yield Step("itself", lambda: numbers_of(comparison.itself(self.baseline)))
         for bits in BITS:
-            yield Step(f"rtn{bits}", lambda b=bits: self._rounded(b, self.baseline))
+            yield Step(
+                f"rtn{bits}", lambda b=bits: numbers_of(self.under(self._rounded(b)))
+            )
             for part in self.parts():
                 name = f"search {bits} layers {part[0]}"
                 yield Step(name, lambda b=bits, p=part: self._searched(b, p))
@@ -115,16 +91,13 @@ class Measurement:
         for by in KEPT:
             yield Step(f"keep {by}", lambda by=by: self._kept(by))
 
-    def _rounded(self, bits: int, baseline: comparison.Baseline) -> Json:
+    @contextmanager
+    def _rounded(self, bits: int) -> Iterator[None]:
+        """Round the model as it is when this is entered, folded or not."""
         codes = awq_model.quantize_folded(self.loaded.model, spec=spec_of(bits))
-        return self._compared({n: t.dequantize() for n, t in codes.items()}, baseline)
-
-    def _compared(
-        self, weights: Mapping[str, Tensor], baseline: comparison.Baseline
-    ) -> Json:
-        # The baseline is read before the weights change, so it is an argument.
-        with layers.swapped(self.loaded.model, weights) as model:
-            return numbers_of(comparison.compare(baseline, model))
+        weights = {name: t.dequantize() for name, t in codes.items()}
+        with layers.swapped(self.loaded.model, weights):
+            yield
 
     def _searched(self, bits: int, layers_of: tuple[int, int]) -> Json:
         tokens = texts.calibration_tokens()[WINDOWS]
@@ -141,7 +114,6 @@ class Measurement:
 
     def scaled(self, bits: int, start: str, windows: slice, who: str = "ours") -> Json:
         """Evaluate the model with the exponents of the steps named `start` and on."""
-        baseline = self.baseline  # read before anything is folded
         kept = json.loads(task.partial_file(self.name).read_text(encoding="utf-8"))
         places = awq_values.exponents(kept["results"], start, who)
         tokens = texts.calibration_tokens()[windows]
@@ -150,15 +122,14 @@ class Measurement:
             name: awq.scales(s_X, place / (N_GRID - 1))
             for (name, s_X), place in zip(magnitudes.items(), places, strict=True)
         }
-        with folded(self.loaded.model, factors):
-            numbers = self._rounded(bits, baseline)
+        scaled = folded(self.loaded.model, factors)
+        numbers = numbers_of(self.under(scaled, self._rounded(bits)))
         return numbers | {"alphas": [place / (N_GRID - 1) for place in places]}
 
     def _kept(self, by: str) -> Json:
         spec, weights = spec_of(KEPT_BITS), {}
         generator = torch.Generator().manual_seed(0)
-        for name, module in layers.linear_layers(self.loaded.model).items():
-            W = layers.weight_of(module).detach()
+        for name, W in self.weights.items():
             ranked = {
                 "inputs": lambda name=name: self._inputs[name],
                 "weights": lambda W=W: W.norm(dim=0),
@@ -166,7 +137,7 @@ class Measurement:
             }[by]()
             columns = ranked.topk(max(1, round(KEPT_SHARE * W.shape[1]))).indices
             weights[name] = awq.keep_columns(W, columns, spec=spec)
-        return self._compared(weights, self.baseline)
+        return numbers_of(self.compare(weights))
 
     @cached_property
     def _inputs(self) -> dict[str, Tensor]:

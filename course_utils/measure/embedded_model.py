@@ -17,18 +17,14 @@ Left out: a cold disk, the download, other numbers of threads.
 
 import math
 from collections.abc import Iterator
-from functools import cached_property
 
-from torch import Tensor
-
-from course_utils import paths
 from course_utils.measure import child, memory, perplexity, records, speed
 from course_utils.measure.inference import truncated
 from course_utils.measure.task import Json, Results, Step
-from course_utils.models import cache, embedded, fetch, loading, texts
+from course_utils.measure.whole_model import WholeModel
+from course_utils.models import fetch
 
 FIRST_LOADS, LOADS, RUNS = 3, 5, 5
-N_EVAL, CONTEXT = 4 * 512, 512
 N_PROMPT, N_NEW = 512, 64
 SLICE_LAYERS, SLICE_TOKENS = 4, 64
 # Four layers are about 40 operations in a row, each rounding sums of up to 1,536
@@ -38,11 +34,11 @@ SLICE_LAYERS, SLICE_TOKENS = 4, 64
 SLICE_TOLERANCE = 1e-5
 
 
-class Measurement:
+class Measurement(WholeModel):
     """The task of this module; `task.Task` says what its parts are for."""
 
     title = "The embedded model on a processor: loading, memory, speed, perplexity"
-    device = "cpu"
+    N_EVAL, CONTEXT = 4 * 512, 512
     notes = (
         "Times are medians of the runs, with the lowest and the highest.",
         "First load starts from the downloaded file and ends with a model in memory; "
@@ -58,33 +54,9 @@ class Measurement:
         "after loading can be below the size of the weights.",
     )
 
-    @cached_property
-    def loaded(self) -> loading.Loaded:
-        """The model, on the processor."""
-        loaded = loading.load("embedded")
-        loaded.model.to(self.device)
-        return loaded
-
-    @cached_property
-    def tokens(self) -> Tensor:
-        """The tokens everything is measured on."""
-        return texts.evaluation_tokens(self.loaded.tokenizer, N_EVAL)
-
-    def model(self) -> records.ModelRef:
-        """Return which model is measured, by the hash of its weights file."""
-        files = cache.read_card(embedded.prepare())["files"]
-        card = self.loaded.card
-        return records.ModelRef(
-            id=card.id, revision=card.revision, sha256=files[embedded.WEIGHTS]
-        )
-
     def inputs(self) -> dict[str, str | int]:
         """Return what the result depends on."""
-        return {
-            "weights": self.model()["sha256"],
-            "text": texts.text_digest(paths.book_dir() / "texts" / texts.EVALUATION),
-            "n_eval": N_EVAL,
-            "context": CONTEXT,
+        return super().inputs() | {
             "n_prompt": N_PROMPT,
             "n_new": N_NEW,
             "runs": f"{FIRST_LOADS}, {LOADS}, {RUNS}",
@@ -111,7 +83,7 @@ class Measurement:
 
     def _perplexity(self) -> Json:
         scores = perplexity.log_likelihoods(
-            self.loaded.model, self.tokens, context=CONTEXT
+            self.loaded.model, self.tokens, context=self.CONTEXT
         ).double()
         mean, error = scores.mean().item(), scores.std().item() / math.sqrt(len(scores))
         return {"n": len(scores), "mean": mean, "standard_error": error}

@@ -14,7 +14,7 @@ Left out: other group sizes, and the library's own walk through the model.
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,16 +25,14 @@ from course_utils.formats.affine import QuantSpec
 from course_utils.measure import comparison, gptq_library, intervals, records
 from course_utils.measure.perplexity import perplexity_of
 from course_utils.measure.task import Json, Results, Step
+from course_utils.measure.whole_model import BLOCK, WholeModel
 from course_utils.methods import gptq, rtn
 from course_utils.methods.statistics import output_error
-from course_utils.models import cache, embedded, layers, loading, texts
-from course_utils.models.card import CARDS, EMBEDDED
+from course_utils.models import layers, texts
 from course_utils.models.quantize_model import Quantize, quantize_model
 from course_utils.models.walk import walk
 
 GROUP = 64
-N_EVAL = 4 * 512
-BLOCK = 64  # tokens of a block of the paired interval
 DRAWS = {1: slice(0, 16), 2: slice(16, 32), 3: slice(8, 24)}  # windows of the text
 METHODS = {
     "rtn": rtn.quantize,
@@ -77,11 +75,10 @@ RUNS = (
 )
 
 
-class Measurement:
+class Measurement(WholeModel):
     """The task of this module; `task.Task` says what its parts are for."""
 
     title = "GPTQ and round-to-nearest on the whole embedded model, and GPT-QModel"
-    device = "cpu"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,43 +87,18 @@ class Measurement:
             f"Groups of {GROUP}, asymmetric; scales and zero points not rounded. "
             "percdamp 0.01, lazy block 128, columns in order except `actorder`; each "
             "matrix is quantized when the tokens reach it.",
-            f"Evaluation: {N_EVAL} tokens in windows of 512; intervals over blocks of "
-            f"{BLOCK} tokens. Calibration: 32 x 256 tokens; a draw is 16 of these "
-            "windows, draws 1 and 2 share none, draw 3 takes half of each.",
+            f"Evaluation: {self.N_EVAL} tokens in windows of 512; intervals over "
+            f"blocks of {BLOCK} tokens. Calibration: 32 x 256 tokens; a draw is 16 of "
+            "these windows, draws 1 and 2 share none, draw 3 takes half of each.",
             f"`library` is GPT-QModel {self.inputs()['gptqmodel']} with the same "
             "options in our walk; its scales of every second group come from weights "
             "without the updates of the block.",
             "A difference is log perplexity of the first minus the second, paired.",
         )
 
-    @cached_property
-    def loaded(self) -> loading.Loaded:
-        """The model, on the processor."""
-        loaded = loading.load("embedded")
-        loaded.model.to(self.device)
-        return loaded
-
-    @cached_property
-    def baseline(self) -> comparison.Baseline:
-        """The model's own predictions."""
-        tokens = texts.evaluation_tokens(self.loaded.tokenizer, N_EVAL)
-        return comparison.read(self.loaded.model, tokens)
-
-    def model(self) -> records.ModelRef:
-        """Return which model is quantized, by the hash of its weights file."""
-        files = cache.read_card(embedded.prepare())["files"]
-        card = CARDS[EMBEDDED]
-        return records.ModelRef(
-            id=card.id, revision=card.revision, sha256=files[embedded.WEIGHTS]
-        )
-
     def inputs(self) -> dict[str, str | int]:
         """Return what the result depends on."""
-        folder = paths.book_dir() / "texts"
-        return {
-            "weights": self.model()["sha256"],
-            "text": texts.text_digest(folder / texts.EVALUATION),
-            "calibration": texts.text_digest(folder / texts.CALIBRATION),
+        return super().inputs() | {
             "runs": ", ".join(run.key for run in RUNS),
             "gptqmodel": gptq_library.version("gptqmodel"),
         }
@@ -138,20 +110,16 @@ class Measurement:
             yield Step(run.key, lambda run=run: self._compare(run))
 
     def _compare(self, run: Run) -> Json:
-        model, baseline = self.loaded.model, self.baseline  # before weights change
-        with layers.swapped(model, self._weights(run)):
-            return _scores(comparison.compare(baseline, model))
+        return _scores(self.compare(self._rebuilt(run)))
 
-    def _weights(self, run: Run) -> dict[str, Tensor]:
+    def _rebuilt(self, run: Run) -> dict[str, Tensor]:
         """Return the weights of a run's model."""
-        model = self.loaded.model
         if run.method == "rtn":  # needs no walk through the model
-            linear = layers.linear_layers(model)
-            weights = {name: layers.weight_of(m).detach() for name, m in linear.items()}
-            return {name: run.quantize(w).dequantize() for name, w in weights.items()}
+            found = self.weights.items()
+            return {name: run.quantize(w).dequantize() for name, w in found}
         tokens = texts.calibration_tokens()
         found = quantize_model(
-            model,
+            self.loaded.model,
             tokens[DRAWS[run.draw]] if run.draw else tokens,
             run.quantize,
             folder=_kept() / run.key,

@@ -19,25 +19,21 @@ the bits per weight count and the perplexities do not show.
 
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from course_utils import paths
 from course_utils.formats.affine import QuantSpec
 from course_utils.formats.qtensor import QTensor
 from course_utils.measure import comparison, records
 from course_utils.measure.hqq_library import compared
-from course_utils.measure.intervals import paired_interval
 from course_utils.measure.perplexity import perplexity_of, protocol
 from course_utils.measure.quantizer_pairs import library
 from course_utils.measure.task import Json, Results, Step
+from course_utils.measure.whole_model import BLOCK, WholeModel, ratio
 from course_utils.methods import hqq, rtn
-from course_utils.models import cache, embedded, layers, loading, texts
-from course_utils.models.card import CARDS, EMBEDDED
 
-N_EVAL, CONTEXT, BLOCK = 2 * 512, 512, 64
 BITS, GROUP, BETA, STEPS_BETA = (4, 3, 2), 64, 10.0, 5.0
 SLICE_MATRICES = 7  # one decoder layer
 # Another processor may break ties the other way: of millions of errors a few move.
@@ -58,11 +54,11 @@ def quantizers(bits: int) -> dict[str, Quantizer]:
     }
 
 
-class Measurement:
+class Measurement(WholeModel):
     """The task of this module; `task.Task` says what its parts are for."""
 
     title = "HQQ on the embedded model in 4, 3 and 2 bits, beside round to nearest"
-    device = "cpu"
+    N_EVAL, CONTEXT = 2 * 512, 512
     notes = (
         f"Perplexity: {protocol(N_EVAL, context=CONTEXT)}. A ratio is perplexity over "
         f"that of float32; intervals: paired, over blocks of {BLOCK} tokens.",
@@ -75,43 +71,10 @@ class Measurement:
         "Seconds: rounding all matrices once, one run. hqq 0.2.8.post1.",
     )
 
-    @cached_property
-    def loaded(self) -> loading.Loaded:
-        """The model, on the processor."""
-        loaded = loading.load("embedded")
-        loaded.model.to(self.device)
-        return loaded
-
-    @cached_property
-    def weights(self) -> dict[str, Tensor]:
-        """The matrices of the decoder by name."""
-        found = layers.linear_layers(self.loaded.model)
-        return {name: module.weight.detach() for name, module in found.items()}
-
-    @cached_property
-    def baseline(self) -> comparison.Baseline:
-        """What the float32 model makes of the text."""
-        tokens = texts.evaluation_tokens(self.loaded.tokenizer, N_EVAL)
-        return comparison.read(self.loaded.model, tokens, context=CONTEXT)
-
-    def model(self) -> records.ModelRef:
-        """Return which model is quantized, by the hash of its weights file."""
-        files = cache.read_card(embedded.prepare())["files"]
-        card = CARDS[EMBEDDED]
-        return records.ModelRef(
-            id=card.id, revision=card.revision, sha256=files[embedded.WEIGHTS]
-        )
-
     def inputs(self) -> dict[str, str | int]:
         """Return what the result depends on."""
-        library("hqq")
-        text = paths.book_dir() / "texts" / texts.EVALUATION
-        return {
-            "weights": self.model()["sha256"],
-            "text": texts.text_digest(text),
-            "n_eval": N_EVAL,
-            "context": CONTEXT,
-        }
+        library("hqq")  # says what to install before anything is measured
+        return super().inputs()
 
     def steps(self) -> Iterator[Step]:
         """Yield the baseline, each method at each width, then the library."""
@@ -144,10 +107,7 @@ class Measurement:
         n = sum(w.numel() for w in self.weights.values())
         stored = sum(t.q.numel() * stored_bits(t) for t in found.values()) / n
         rebuilt = {name: t.dequantize() for name, t in found.items()}
-        baseline = self.baseline  # before the weights are changed
-        with layers.swapped(self.loaded.model, rebuilt):
-            result = comparison.compare(baseline, self.loaded.model)
-        return _result(result, stored, seconds)
+        return _result(self.compare(rebuilt), stored, seconds)
 
     def _shrunk(self, bits: int) -> Json:
         """Return the share of weights whose first error the norm leaves anything of."""
@@ -211,13 +171,9 @@ def _result(found: comparison.Comparison, bits: float, seconds: float) -> Json:
 def _values(name: str, base: Json, found: Json) -> dict[str, records.Value]:
     """Return the values of one method at one width."""
     before, after = (torch.tensor(x["log_likelihoods"]) for x in (base, found))
-    pair = paired_interval(before, after, block=BLOCK).exp()
-    spread = records.Spread(low=pair.low, high=pair.high, kind="95% interval")
     return {
         f"{name}_ppl": records.exact(found["perplexity"], "", n=len(after)),
-        f"{name}_ratio": records.Value(
-            value=pair.mean, unit="", n=pair.n, spread=spread
-        ),
+        f"{name}_ratio": ratio(before, after),
         f"{name}_kl": records.exact(found["kl"], "nats", n=found["n"]),
         f"{name}_top1": records.exact(found["top1"], "", n=found["n"]),
         f"{name}_bits": records.exact(found["bits"], "bits"),

@@ -3,6 +3,7 @@
     half   the 16-bit type that the GPU computes in
     nf4    bitsandbytes NF4, blocks of 64, double quantization
     int8   bitsandbytes LLM.int8(), threshold 6
+    ao_int8, ao_fp8    torchao: weights in 8-bit integers or floats, scales a row
 
 The shape is that of Llama 3.1 8B; the weights are random. A matrix product takes the
 same time whatever numbers it multiplies, so memory and tokens/s are those of a trained
@@ -21,6 +22,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from course_utils.measure import records, speed, storage
+from course_utils.measure.quantizer_pairs import library, versions
 from course_utils.measure.random_llama import KINDS, Maker, build, config_of
 from course_utils.measure.task import Json, Results, Step
 from course_utils.models import profile
@@ -29,18 +31,26 @@ from course_utils.models.card import CARDS
 CARD = "meta-llama/Llama-3.1-8B"
 SEED = 0
 N_PROMPT, N_NEW, RUNS = 512, 64, 5
+# torchao quantizes a finished model, so its rows begin as `half`.
+TORCHAO = {"ao_int8": "Int8WeightOnlyConfig", "ao_fp8": "Float8WeightOnlyConfig"}
+ALL_KINDS = (*KINDS, *TORCHAO)
 
 
 def measured(config: LlamaConfig, kind: str, *, make: Maker) -> Json:
     """Build one model and return its bytes and its rates.
 
     Units: bytes; tokens per second. Peak is None on a processor.
+    Raises: ValueError for a kind of torchao where that is not installed.
     """
     on_gpu = make.device.type == "cuda"
     if on_gpu:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(make.device)
-    model = build(config, kind, make=make)
+    model = build(config, "half" if kind in TORCHAO else kind, make=make)
+    if kind in TORCHAO:
+        torchao = library("torchao.quantization")
+        # The decoder alone: the output matrix keeps 16 bits in every row.
+        torchao.quantize_(model.model, getattr(torchao, TORCHAO[kind])())
     prompt = torch.arange(N_PROMPT) % config.vocab_size
     runs = list(speed.time_generation(model, prompt, n_new=N_NEW, repeats=RUNS))
     return {
@@ -82,7 +92,9 @@ class Measurement:
             "had allocated, from building to writing. context is what CUDA takes "
             "besides, other programs included if there were any.",
             "fits is 1 where the model ran and 0 where memory did not suffice.",
-            f"bitsandbytes {metadata.version('bitsandbytes')}.",
+            "ao_int8 and ao_fp8 are quantized after building, so their peak is that of "
+            "half at least; only weights are quantized, and nothing is compiled.",
+            f"bitsandbytes {metadata.version('bitsandbytes')}, torchao {_torchao()}.",
         )
 
     def model(self) -> None:
@@ -96,13 +108,14 @@ class Measurement:
             "seed": SEED,
             "sizes": f"{N_PROMPT}, {N_NEW}, {RUNS}",
             "bitsandbytes": metadata.version("bitsandbytes"),
+            "torchao": _torchao(),
         }
 
     def steps(self) -> Iterator[Step]:
         """Yield one step per kind; the context first, before anything is loaded."""
         device = torch.device(self.device)
         yield Step("context", lambda: context_bytes(device))
-        for kind in KINDS:
+        for kind in ALL_KINDS:
             yield Step(kind, lambda kind=kind: self._measured(kind, device))
 
     def _measured(self, kind: str, device: torch.device) -> Json:
@@ -116,7 +129,7 @@ class Measurement:
     def values(self, results: Results) -> dict[str, records.Value]:
         """Turn the results of the steps into values with unit, n and spread."""
         values = {"context": records.exact(results["context"], "B")}
-        for kind in KINDS:
+        for kind in ALL_KINDS:
             found = results[kind]
             values[f"{kind}_fits"] = records.exact(int(found is not None), "")
             if found is None:
@@ -137,3 +150,11 @@ class Measurement:
             values={"parameters": sum(p.numel() for p in model.parameters())},
             tolerance=0.0,
         )
+
+
+def _torchao() -> str:
+    """Return the version of torchao.
+
+    Raises: ValueError if it is not installed.
+    """
+    return versions()["torchao"]

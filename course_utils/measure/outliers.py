@@ -11,27 +11,25 @@ Left out: other texts, and models trained to live without outliers.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 from torch import Tensor
 
-from course_utils import paths
 from course_utils.measure import comparison, perplexity, records
 from course_utils.measure import outlier_treatments as treat
 from course_utils.measure.inference import truncated
-from course_utils.measure.intervals import paired_interval
 from course_utils.measure.outlier_sweep import Peaks, sweep, sweep_values
 from course_utils.measure.task import Json, Results, Step
+from course_utils.measure.whole_model import BLOCK, WholeModel, ratio
 from course_utils.methods.llm_int8 import Int8Linear, matmul, outlier_columns
-from course_utils.models import cache, embedded, layers, loading, texts
+from course_utils.models import layers
 from course_utils.models.activations import (
     STREAM,
     changed_inputs,
     changed_stream,
 )
 
-N_EVAL, CONTEXT, BLOCK = 2 * 512, 512, 64
 THRESHOLD, THRESHOLDS = 6.0, (3, 6, 20)
 SLICE_LAYERS, SLICE_TOKENS = 12, 64
 # Twelve layers are about 120 operations in a row, each rounding sums of up to 1,536
@@ -40,11 +38,11 @@ SLICE_LAYERS, SLICE_TOKENS = 12, 64
 SLICE_TOLERANCE = 1.3e-4
 
 
-class Measurement:
+class Measurement(WholeModel):
     """The task of this module; `task.Task` says what its parts are for."""
 
     title = "Large activations of the embedded model: where they are, what they do"
-    device = "cpu"
+    N_EVAL, CONTEXT = 2 * 512, 512
     notes = (
         f"Perplexity: {perplexity.protocol(N_EVAL, context=CONTEXT)}. A ratio is over "
         f"the baseline, its interval paired over blocks of {BLOCK} tokens. KL is the "
@@ -60,23 +58,6 @@ class Measurement:
     )
 
     @cached_property
-    def loaded(self) -> loading.Loaded:
-        """The model, on the processor."""
-        loaded = loading.load("embedded")
-        loaded.model.to(self.device)
-        return loaded
-
-    @cached_property
-    def tokens(self) -> Tensor:
-        """The tokens everything is measured on."""
-        return texts.evaluation_tokens(self.loaded.tokenizer, N_EVAL)
-
-    @cached_property
-    def baseline(self) -> comparison.Baseline:
-        """Predictions of the model in float32."""
-        return comparison.read(self.loaded.model, self.tokens, context=CONTEXT)
-
-    @cached_property
     def before(self) -> Tensor:
         """Log-likelihoods of the model in float32."""
         return comparison.itself(self.baseline).log_likelihoods
@@ -84,25 +65,11 @@ class Measurement:
     @cached_property
     def peaks(self) -> dict[tuple[str, int], Peaks]:
         """The sweep."""
-        return sweep(self.loaded.model, self.tokens, context=CONTEXT)
-
-    def model(self) -> records.ModelRef:
-        """Return which model is measured, by the hash of its weights file."""
-        files = cache.read_card(embedded.prepare())["files"]
-        card = self.loaded.card
-        return records.ModelRef(
-            id=card.id, revision=card.revision, sha256=files[embedded.WEIGHTS]
-        )
+        return sweep(self.loaded.model, self.tokens, context=self.CONTEXT)
 
     def inputs(self) -> dict[str, str | int]:
         """Return what the result depends on."""
-        return {
-            "weights": self.model()["sha256"],
-            "text": texts.text_digest(paths.book_dir() / "texts" / texts.EVALUATION),
-            "n_eval": N_EVAL,
-            "context": CONTEXT,
-            "thresholds": str(THRESHOLDS),
-        }
+        return super().inputs() | {"thresholds": str(THRESHOLDS)}
 
     def steps(self) -> Iterator[Step]:
         """Yield the sweep, then one step for each treatment."""
@@ -160,16 +127,11 @@ class Measurement:
 
     def _compared(self, *changes: AbstractContextManager) -> Json:
         """Return how far the changed model lies from the baseline."""
-        baseline = self.baseline  # computed before the model is changed
-        with ExitStack() as stack:
-            for change in changes:
-                stack.enter_context(change)
-            found = comparison.compare(baseline, self.loaded.model)
-        ratio = paired_interval(self.before, found.log_likelihoods, block=BLOCK).exp()
+        found = self.under(*changes)
         return {
             "baseline": perplexity.perplexity_of(self.before),
             "perplexity": found.perplexity,
-            "ratio": [ratio.low, ratio.mean, ratio.high],
+            "ratio": ratio(self.before, found.log_likelihoods),
             "kl": found.kl,
             "n": len(self.before),
         }
@@ -177,13 +139,14 @@ class Measurement:
     def values(self, results: Results) -> dict[str, records.Value]:
         """Turn the results of the steps into values with unit, n and spread."""
         values = {
-            name: records.exact(value, "", n=N_EVAL)
+            name: records.exact(value, "", n=self.N_EVAL)
             for name, value in results["sweep"].items()
         }
         single = {f"stream_{name}": x for name, x in results["stream"].items()}
         single["baseline"] = results["weights"]["baseline"]
         values |= {
-            name: records.exact(_short(x), "", n=N_EVAL) for name, x in single.items()
+            name: records.exact(_short(x), "", n=self.N_EVAL)
+            for name, x in single.items()
         }
         for name, found in results.items():
             if isinstance(found, dict) and "ratio" in found:
@@ -220,13 +183,11 @@ class Measurement:
 
 def _treatment(name: str, found: Results) -> dict[str, records.Value]:
     """Return the values of one treatment."""
-    low, mean, high = (_short(x) for x in found["ratio"])
-    spread = records.Spread(low=low, high=high, kind="95% interval")
     n = found["n"]
     values = {
-        f"{name}_ratio": records.Value(value=mean, unit="", n=n, spread=spread),
+        f"{name}_ratio": found["ratio"],
         f"{name}_ppl": records.exact(_short(found["perplexity"]), "", n=n),
-        f"{name}_kl": records.exact(_short(found["kl"]), "nats", n=N_EVAL),
+        f"{name}_kl": records.exact(_short(found["kl"]), "nats", n=n),
     }
     if "apart" in found:
         values[f"{name}_apart"] = records.exact(found["apart"], "", n=found["columns"])

@@ -16,10 +16,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from course_utils import paths
 from course_utils.measure import comparison, records
 from course_utils.measure.error import rmse
-from course_utils.measure.intervals import Interval, paired_interval
 from course_utils.measure.perplexity import perplexity_of, protocol
 from course_utils.measure.scale_settings import (
     SETTINGS,
@@ -30,25 +28,24 @@ from course_utils.measure.scale_settings import (
     quantize,
 )
 from course_utils.measure.task import Json, Results, Step
-from course_utils.models import cache, embedded, layers, loading, texts
-from course_utils.models.card import CARDS, EMBEDDED
+from course_utils.measure.whole_model import BLOCK, WholeModel, ratio
+from course_utils.models import texts
 
-N_EVAL, CONTEXT, BLOCK = 4 * 512, 512, 64
 SLICE_MATRICES = 7  # one decoder layer
 
 
-class Measurement:
+class Measurement(WholeModel):
     """The task of this module; `task.Task` says what its parts are for."""
 
     title = "The embedded model in 4 bits: groups, symmetry, clipping"
-    device = "cpu"
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the record must know."""
         return (
-            f"Perplexity: {protocol(N_EVAL, context=CONTEXT)}. A ratio is perplexity "
-            f"over that of float32; intervals: paired, over blocks of {BLOCK} tokens.",
+            f"Perplexity: {protocol(self.N_EVAL, context=self.CONTEXT)}. A ratio is "
+            f"perplexity over that of float32; intervals: paired, over blocks "
+            f"of {BLOCK} tokens.",
             "Keys: tensor, row and gN say which weights share a scale, asym and sym "
             "the grid, 4 bits. weights, outputs: the range clipped "
             "for the least error of the weights, or of the outputs by the mean square "
@@ -58,47 +55,9 @@ class Measurement:
         )
 
     @cached_property
-    def loaded(self) -> loading.Loaded:
-        """The model, on the processor."""
-        loaded = loading.load("embedded")
-        loaded.model.to(self.device)
-        return loaded
-
-    @cached_property
-    def weights(self) -> dict[str, Tensor]:
-        """The matrices of the decoder by name."""
-        found = layers.linear_layers(self.loaded.model)
-        return {name: module.weight.detach() for name, module in found.items()}
-
-    @cached_property
-    def baseline(self) -> comparison.Baseline:
-        """What the float32 model makes of the text."""
-        tokens = texts.evaluation_tokens(self.loaded.tokenizer, N_EVAL)
-        return comparison.read(self.loaded.model, tokens, context=CONTEXT)
-
-    @cached_property
     def h(self) -> dict[str, Tensor]:
         """The mean squares of the inputs by layer."""
         return mean_squares(self.loaded.model, texts.calibration_tokens())
-
-    def model(self) -> records.ModelRef:
-        """Return which model is quantized, by the hash of its weights file."""
-        files = cache.read_card(embedded.prepare())["files"]
-        card = CARDS[EMBEDDED]
-        return records.ModelRef(
-            id=card.id, revision=card.revision, sha256=files[embedded.WEIGHTS]
-        )
-
-    def inputs(self) -> dict[str, str | int]:
-        """Return what the result depends on."""
-        folder = paths.book_dir() / "texts"
-        return {
-            "weights": self.model()["sha256"],
-            "text": texts.text_digest(folder / texts.EVALUATION),
-            "calibration": texts.text_digest(folder / texts.CALIBRATION),
-            "n_eval": N_EVAL,
-            "context": CONTEXT,
-        }
 
     def steps(self) -> Iterator[Step]:
         """Yield one step per setting: quantize, read the text, compare."""
@@ -113,12 +72,7 @@ class Measurement:
             tensor = quantize(w, h, setting)
             rebuilt[name] = tensor.dequantize()
             bits, n = bits + tensor.bits_per_weight() * w.numel(), n + w.numel()
-        return _result(self._compare(rebuilt), bits / n)
-
-    def _compare(self, rebuilt: dict[str, Tensor]) -> comparison.Comparison:
-        baseline = self.baseline  # before the weights are changed
-        with layers.swapped(self.loaded.model, rebuilt) as changed:
-            return comparison.compare(baseline, changed)
+        return _result(self.compare(rebuilt), bits / n)
 
     def values(self, results: Results) -> dict[str, records.Value]:
         """Turn the results of the steps into values with unit, n and spread."""
@@ -130,13 +84,13 @@ class Measurement:
             values |= {
                 f"{setting.key}_bits": records.exact(found["bits"], "bits"),
                 f"{setting.key}_ppl": _perplexity(after),
-                f"{setting.key}_ratio": _ratio(before, after),
+                f"{setting.key}_ratio": ratio(before, after),
                 f"{setting.key}_kl": records.exact(found["kl"], "nats", n=found["n"]),
             }
         pairs = UNCLIPPED | {f"{name}_sym": f"{name}_asym" for name in SIZES}
         for key, other in pairs.items():
             two = (torch.tensor(results[k]["log_likelihoods"]) for k in (other, key))
-            values[f"{key}_over_{other}"] = _ratio(*two)
+            values[f"{key}_over_{other}"] = ratio(*two)
         return values
 
     def slice(self) -> records.Slice:
@@ -173,11 +127,3 @@ def _result(found: comparison.Comparison, bits: float) -> Json:
 def _perplexity(log_likelihoods: Tensor) -> records.Value:
     value = float(f"{perplexity_of(log_likelihoods):.6g}")
     return records.exact(value, "", n=len(log_likelihoods))
-
-
-def _ratio(before: Tensor, after: Tensor) -> records.Value:
-    """Return the ratio of perplexities, after over before, with its interval."""
-    found: Interval = paired_interval(before, after, block=BLOCK).exp()
-    low, value, high = (float(f"{x:.6g}") for x in (found.low, found.mean, found.high))
-    spread = records.Spread(low=low, high=high, kind="95% interval")
-    return records.Value(value=value, unit="", n=len(before), spread=spread)

@@ -17,16 +17,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from course_utils import paths
 from course_utils.formats.affine import fake_quantize
 from course_utils.measure import comparison, perplexity, records
-from course_utils.measure.intervals import paired_interval
 from course_utils.measure.task import Json, Results, Step
+from course_utils.measure.whole_model import BLOCK, WholeModel, ratio
 from course_utils.methods.w8a8 import INT8
-from course_utils.models import cache, embedded, layers, loading, smoothing, texts
+from course_utils.models import smoothing, texts
 from course_utils.models.folds import folded
 
-N_EVAL, CONTEXT, BLOCK = 2 * 512, 512, 64
 N_WINDOWS = 8  # of calibration text
 ALPHAS = tuple(k / 10 for k in range(11))
 PERS = ("token", "tensor", smoothing.STATIC)
@@ -44,11 +42,11 @@ def settings() -> dict[str, tuple[str, float | None]]:
     return found | {f"token_norms_{round(100 * a)}": ("token", a) for a in ALPHAS}
 
 
-class Measurement:
+class Measurement(WholeModel):
     """The task of this module; `task.Task` says what its parts are for."""
 
     title = "SmoothQuant: the embedded model in W8A8 over the migration strength"
-    device = "cpu"
+    N_EVAL, CONTEXT = 2 * 512, 512
     notes = (
         f"Perplexity: {perplexity.protocol(N_EVAL, context=CONTEXT)}. A ratio is over "
         f"the baseline, its interval paired over blocks of {BLOCK} tokens. KL is the "
@@ -62,48 +60,15 @@ class Measurement:
     )
 
     @cached_property
-    def loaded(self) -> loading.Loaded:
-        """The model, on the processor."""
-        loaded = loading.load("embedded")
-        loaded.model.to(self.device)
-        return loaded
-
-    @cached_property
-    def tokens(self) -> Tensor:
-        """The tokens everything is measured on."""
-        return texts.evaluation_tokens(self.loaded.tokenizer, N_EVAL)
-
-    @cached_property
-    def baseline(self) -> comparison.Baseline:
-        """Predictions of the model in float32."""
-        return comparison.read(self.loaded.model, self.tokens, context=CONTEXT)
-
-    @cached_property
     def maxima(self) -> dict[str, Tensor]:
         """The largest inputs of every layer on the calibration text."""
         tokens = texts.calibration_tokens()[:N_WINDOWS]
         return smoothing.input_maxima(self.loaded.model, tokens)
 
-    def model(self) -> records.ModelRef:
-        """Return which model is measured, by the hash of its weights file."""
-        files = cache.read_card(embedded.prepare())["files"]
-        card = self.loaded.card
-        return records.ModelRef(
-            id=card.id, revision=card.revision, sha256=files[embedded.WEIGHTS]
-        )
-
     def inputs(self) -> dict[str, str | int]:
         """Return what the result depends on."""
-        folder = paths.book_dir() / "texts"
-        return {
-            "weights": self.model()["sha256"],
-            "text": texts.text_digest(folder / texts.EVALUATION),
-            "calibration": texts.text_digest(folder / texts.CALIBRATION),
-            "n_eval": N_EVAL,
-            "context": CONTEXT,
-            "n_windows": N_WINDOWS,
-            "settings": str(list(settings())),
-        }
+        more = {"n_windows": N_WINDOWS, "settings": str(list(settings()))}
+        return super().inputs() | more
 
     def steps(self) -> Iterator[Step]:
         """Yield one step for each setting, a few seconds each."""
@@ -112,30 +77,23 @@ class Measurement:
             yield Step(name, lambda setting=setting: self._w8a8(*setting))
 
     def _weights_only(self) -> Json:
-        model, baseline = self.loaded.model, self.baseline
-        found = layers.linear_layers(model)
-        new = {n: fake_quantize(x.weight.detach(), spec=INT8) for n, x in found.items()}
-        with layers.swapped(model, new):
-            return self._compared(baseline)
+        new = {name: fake_quantize(w, spec=INT8) for name, w in self.weights.items()}
+        return self._result(self.compare(new))
 
     def _w8a8(self, per: str, alpha: float | None) -> Json:
         model, maxima, s = self.loaded.model, self.maxima, {}
-        baseline = self.baseline  # read while the model is still as it was
         if alpha is not None:
             s = smoothing.factors(model, maxima, alpha=alpha)
         maxima = smoothing.divided(maxima, smoothing.reader_factors(model, s))
-        with folded(model, s), smoothing.in_int8(model, per=per, maxima=maxima):
-            return self._compared(baseline)
+        in_int8 = smoothing.in_int8(model, per=per, maxima=maxima)
+        return self._result(self.under(folded(model, s), in_int8))
 
-    def _compared(self, baseline: comparison.Baseline) -> Json:
-        """Return how far the model as it is now lies from the baseline."""
-        found = comparison.compare(baseline, self.loaded.model)
-        before = comparison.itself(baseline).log_likelihoods
-        log_ratio = paired_interval(before, found.log_likelihoods, block=BLOCK)
-        ratio = log_ratio.exp()
+    def _result(self, found: comparison.Comparison) -> Json:
+        """Return how far a model lies from the baseline."""
+        before = comparison.itself(self.baseline).log_likelihoods
         return {
             "perplexity": found.perplexity,
-            "ratio": [ratio.low, ratio.mean, ratio.high],
+            "ratio": ratio(before, found.log_likelihoods),
             "kl": found.kl,
             "top1": found.top1,
             "n": len(found.log_likelihoods),
@@ -148,12 +106,12 @@ class Measurement:
         values = {"baseline": records.exact(_rounded(base), "", n=len(before))}
         for name in ("weights", *settings()):
             found, n = results[name], results[name]["n"]
-            low, mean, high = (_rounded(x) for x in found["ratio"])
-            spread = records.Spread(low=low, high=high, kind="95% interval")
             values |= {
                 f"ppl_{name}": records.exact(_rounded(found["perplexity"]), "", n=n),
-                f"ratio_{name}": records.Value(value=mean, unit="", n=n, spread=spread),
-                f"kl_{name}": records.exact(_rounded(found["kl"]), "nats", n=N_EVAL),
+                f"ratio_{name}": found["ratio"],
+                f"kl_{name}": records.exact(
+                    _rounded(found["kl"]), "nats", n=self.N_EVAL
+                ),
             }
         return values
 

@@ -12,18 +12,24 @@ from course_utils import paths
 from course_utils.measure import records, task
 
 TASKS = {
+    "additive": "course_utils.measure.additive_codebooks",
     "awq": "course_utils.measure.awq_quality",
     "awq-library": "course_utils.measure.awq_draws",
     "embedded-model": "course_utils.measure.embedded_model",
+    "gguf-quality": "course_utils.measure.gguf_quality",
     "gguf-speed": "course_utils.measure.gguf_speed",
     "gptq": "course_utils.measure.gptq_quality",
     "hqq": "course_utils.measure.hqq_quality",
     "llama-8b-shape": "course_utils.measure.llama_8b_shape",
+    "methods": "course_utils.measure.methods_compared",
     "methods-speed": "course_utils.measure.methods_speed",
     "outliers": "course_utils.measure.outliers",
     "parity": "course_utils.measure.parity",
     "parity-gguf": "course_utils.measure.parity_gguf",
+    "qlora": "course_utils.measure.qlora",
+    "qat": "course_utils.measure.qat_blocks",
     "quantizing-speed": "course_utils.measure.quantizing_speed",
+    "rotations": "course_utils.measure.rotations",
     "scales": "course_utils.measure.scales",
     "smoothquant": "course_utils.measure.smoothquant_sweep",
 }
@@ -51,7 +57,9 @@ def measure(name: str, *, say: task.Say = print, fresh: bool = False) -> Path:
         raise ValueError(
             "Records belong to a checkout of the book; clone it and measure there."
         )
-    return task.run(name, chosen, say=say, fresh=fresh)
+    # A measurement of another model than the book's has a record of its own.
+    record = getattr(chosen, "record", name)
+    return task.run(record, chosen, say=say, fresh=fresh)
 
 
 def check_slice(name: str) -> list[str]:

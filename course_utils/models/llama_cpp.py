@@ -14,7 +14,7 @@ Left out: sampling, chat, GPUs.
 import ctypes
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,9 @@ import torch
 from torch import Tensor
 
 from course_utils.models.cache import ModelError
+from course_utils.models.gguf_header import read_header
+from course_utils.models.llama_imatrix import handed_over
+from course_utils.models.llama_log import quiet
 
 PACKAGE = "llama_cpp"
 MISSING = "llama.cpp is not built; run `make llama`."
@@ -77,15 +80,23 @@ def _file_types() -> dict[str, int]:
     }
 
 
-def quantize(source: Path, target: Path, type_name: str) -> Path:
+def quantize(
+    source: Path,
+    target: Path,
+    type_name: str,
+    *,
+    importance: Mapping[str, Tensor] | None = None,
+) -> Path:
     """Write `source` once more with its matrices in another type; return `target`.
 
     Args:
         source: A GGUF file in float32, float16 or bfloat16.
         target: The file to write.
         type_name: A mixture such as Q4_K_M, or a type such as Q8_0.
+        importance: Of the columns of each matrix, from `llama_imatrix.mean_squares`.
 
-    Raises: ModelError for an unknown type or file, or where llama.cpp refuses.
+    Raises: ModelError for an unknown type or file, an importance that does not fit the
+        file, or where llama.cpp refuses.
     """
     types = _file_types()
     if type_name not in types:
@@ -100,7 +111,9 @@ def quantize(source: Path, target: Path, type_name: str) -> Path:
     params = lib.llama_model_quantize_default_params()
     params.ftype = types[type_name]
     params.nthread = torch.get_num_threads()
-    with _quiet():
+    if importance:
+        params.imatrix = handed_over(lib, importance, read_header(source).tensors)
+    with quiet(lib):
         failed = lib.llama_model_quantize(
             str(source).encode(), str(target).encode(), ctypes.byref(params)
         )
@@ -126,7 +139,7 @@ class LlamaFile:
         """Load `path`; use `open_file`, which also closes it."""
         package = _library()
         threads = torch.get_num_threads()  # the same number on both sides
-        with _quiet():
+        with quiet(package.llama_cpp):
             try:
                 self._llama = package.Llama(
                     model_path=str(path),
@@ -201,7 +214,7 @@ class LlamaFile:
 
     def close(self) -> None:
         """Free the model."""
-        with _quiet():
+        with quiet(self._lib):
             self._llama.close()
 
     def _check(self, n: int) -> None:
@@ -233,17 +246,3 @@ def open_file(
         yield file
     finally:
         file.close()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the library's log, which C code writes past Python."""
-    lib = _library().llama_cpp
-    silent = lib.llama_log_callback(lambda *_: None)  # level, text, data
-    before, data = lib.llama_log_callback(), ctypes.c_void_p()
-    lib.llama_log_get(ctypes.byref(before), ctypes.byref(data))
-    lib.llama_log_set(silent, ctypes.c_void_p())
-    try:
-        yield
-    finally:
-        lib.llama_log_set(before, data)

@@ -20,7 +20,27 @@ from course_utils.models import layers
 from course_utils.models.walk import Block
 
 Quantize = Callable[[Tensor, LayerStats], QTensor]
+Put = Callable[[Mapping[str, QTensor]], object]
 Groups = Sequence[Sequence[str]]  # names in the layer that are handed over together
+
+
+def quantize_block(
+    block: Block,
+    groups: Groups,
+    quantize: Quantize,
+    put: Put,
+    *,
+    one_pass: bool,
+) -> dict[str, QTensor]:
+    """Return name in the model -> codes of a block, whose new weights are put in.
+
+    Raises: ValueError as `quantize` does, with the layer's name.
+    """
+    if one_pass:
+        return in_one_pass(block, groups, quantize, put)
+    done = in_two_passes(block, groups, quantize)
+    put(done)
+    return done
 
 
 def in_two_passes(
@@ -43,7 +63,7 @@ def in_one_pass(
     block: Block,
     groups: Groups,
     quantize: Quantize,
-    put: Callable[[Mapping[str, QTensor]], object],
+    put: Put,
 ) -> dict[str, QTensor]:
     """Return the same, and leave the outputs of the changed layer in the block.
 

@@ -26,8 +26,7 @@ from course_utils.models.cache import Progress
 from course_utils.models.quantize_block import (
     Quantize,
     grouped_by_input,
-    in_one_pass,
-    in_two_passes,
+    quantize_block,
 )
 from course_utils.models.walk import check_tokens, walk
 
@@ -81,14 +80,10 @@ def quantize_model(  # noqa: PLR0913 -- settings of one run, each by its name
             todo = [[n for n in group if block.name(n) in chosen] for group in groups]
             todo = [group for group in todo if group]
             done = kept.read(block.index)
-            if done is not None:
-                put(done)
-            elif one_pass:
-                done = in_one_pass(block, todo, quantize, put)
+            if done is None:
+                done = quantize_block(block, todo, quantize, put, one_pass=one_pass)
                 kept.write(block.index, done)
             else:
-                done = in_two_passes(block, todo, quantize)
-                kept.write(block.index, done)
                 put(done)
             found |= done
             progress(f"Layer {block.index + 1}: {len(done)} matrices quantized.")

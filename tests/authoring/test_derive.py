@@ -2,7 +2,7 @@ import nbformat
 import pytest
 
 from course_utils.authoring import notebook, sync
-from course_utils.authoring.derive import derive, derived_text, folded
+from course_utils.authoring.derive import derive, derived_text, hiding
 from course_utils.authoring.errors import AuthoringError
 
 
@@ -90,14 +90,16 @@ def test_a_cell_whose_output_varies_is_not_compared(project):
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("say('a')\nclaim('b', True, otherwise='c')", True),
-        ("x = 1\nsay('a')", False),
-        ("say('a')\nx", False),
-        ("", False),
+        ("say('a')\nclaim('b', True, otherwise='c')", "remove-input"),
+        ("x = 1\nsay('a')", "hide-input"),
+        ("def f():\n    return 1\n\n\nsay('a')", ""),
+        ("for x in y:\n    print(x)\nsay('a')", ""),
+        ("say('a')\nx", ""),
+        ("", ""),
     ],
 )
-def test_folded(source, expected):
-    assert folded(source) is expected
+def test_cells_that_say_sentences_are_hidden(source, expected):
+    assert hiding(source) == expected
 
 
 def test_an_exercise_holds_the_stub_and_no_answer(project):

@@ -11,7 +11,15 @@ import torch
 
 from course_utils import paths
 from course_utils.formats.affine import QuantSpec, fake_quantize
-from course_utils.measure import child, embedded_model, inference, records, task, tasks
+from course_utils.measure import (
+    child,
+    embedded_model,
+    inference,
+    records,
+    task,
+    tasks,
+    whole_model,
+)
 from course_utils.measure.perplexity import log_likelihoods
 
 SHA = "0123456789abcdef" * 4
@@ -25,9 +33,8 @@ def sample(tiny, tokens, monkeypatch):
     tokenizer = None
     measurement.loaded = SimpleNamespace(model=tiny, tokenizer=tokenizer, card=card)
     measurement.tokens = tokens
-    files = {"files": {embedded_model.embedded.WEIGHTS: SHA}}
-    monkeypatch.setattr(embedded_model.embedded, "prepare", lambda: None)
-    monkeypatch.setattr(embedded_model.cache, "read_card", lambda _: files)
+    ref = {"id": "tiny", "revision": "1", "sha256": SHA}
+    monkeypatch.setattr(whole_model, "model_ref", lambda: ref)
     monkeypatch.setattr(embedded_model, "SLICE_LAYERS", 2)
     monkeypatch.setattr(embedded_model, "RUNS", 2)
     monkeypatch.setattr(embedded_model, "N_NEW", 3)
@@ -55,7 +62,8 @@ def children(monkeypatch):
 
 def test_a_whole_measurement_is_a_valid_record(sample, children, tmp_path, monkeypatch):
     (tmp_path / "book" / "texts").mkdir(parents=True)
-    (tmp_path / "book" / "texts" / "evaluation.md").write_text("Some text.\n")
+    for name in ("evaluation.md", "calibration.json"):
+        (tmp_path / "book" / "texts" / name).write_text("Some text.\n")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(task.hardware, "busy_share", lambda: None)
     task.run("embedded-model", sample, say=lambda _: None)
@@ -118,7 +126,7 @@ def test_inputs_name_everything_that_can_move_a_result(sample, monkeypatch):
     first = sample.inputs()
     assert first["weights"] == SHA
     assert len(first["text"]) == 64
-    monkeypatch.setattr(embedded_model, "CONTEXT", 256)
+    monkeypatch.setattr(type(sample), "CONTEXT", 256)
     assert sample.inputs() != first
 
 

@@ -9,7 +9,14 @@ from transformers import LlamaConfig
 
 from course_utils import paths
 from course_utils.measure import llama_8b_shape as shape
-from course_utils.measure import random_llama, records, storage, task, tasks
+from course_utils.measure import (
+    quantizer_pairs,
+    random_llama,
+    records,
+    storage,
+    task,
+    tasks,
+)
 from course_utils.models import layers
 from course_utils.models.card import CARDS
 
@@ -40,7 +47,7 @@ def maker():
     return random_llama.Maker(CPU, torch.bfloat16, torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("kind", shape.KINDS)
+@pytest.mark.parametrize("kind", shape.ALL_KINDS)
 def test_the_model_reads_and_writes(config, short, kind):
     found = shape.measured(config, kind, make=maker())
     assert found["peak"] is None  # that of a GPU; there is none
@@ -73,6 +80,25 @@ def test_kinds_are_the_layers_they_name(config):
         assert not any(b.is_meta for b in model.buffers())
     with pytest.raises(ValueError, match="no kind 'fp4'; choose from half"):
         random_llama.build(config, "fp4", make=maker())
+
+
+@pytest.mark.parametrize("kind", shape.TORCHAO)
+def test_torchao_stores_8_bits_and_leaves_the_output_matrix(config, short, kind):
+    found = shape.measured(config, kind, make=maker())
+    half = shape.measured(config, "half", make=maker())
+    n = 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 128 * 64)
+    # A byte less for each weight, and a scale of at most 4 bytes for each row.
+    rows = 2 * (2 * 64 + 2 * 32 + 2 * 128 + 64)
+    assert half["weights"] - n < found["weights"] <= half["weights"] - n + 8 * rows
+
+
+def test_without_torchao_it_is_one_sentence(monkeypatch, config, short):
+    def missing(_name):
+        raise ModuleNotFoundError("No module named 'torchao'")
+
+    monkeypatch.setattr(quantizer_pairs, "import_module", missing)
+    with pytest.raises(ValueError, match=r"^torchao is not installed"):
+        shape.measured(config, "ao_int8", make=maker())
 
 
 def test_nf4_is_nf4_with_double_quantization(config):
@@ -108,7 +134,7 @@ def test_a_whole_measurement_is_a_valid_record(config, short, tmp_path, monkeypa
     record = records.read("llama-8b-shape")
     assert record["values"]["context"]["value"] == 123
     assert record["values"]["nf4_weights"]["unit"] == "B"
-    assert {f"{k}_decode" for k in shape.KINDS} <= record["values"].keys()
+    assert {f"{k}_decode" for k in shape.ALL_KINDS} <= record["values"].keys()
     assert record["model"] is None
     assert any("Weights are random" in note for note in record["notes"])
 
@@ -119,13 +145,15 @@ def test_a_kind_that_does_not_fit_is_said_so(monkeypatch):
 
     monkeypatch.setattr(shape, "measured", full)
     measurement = shape.Measurement()
-    results = {kind: measurement._measured(kind, CPU) for kind in shape.KINDS}
+    results = {kind: measurement._measured(kind, CPU) for kind in shape.ALL_KINDS}
     values = measurement.values(results | {"context": 1})
     assert {k: v["value"] for k, v in values.items()} == {
         "context": 1,
         "half_fits": 0,
         "nf4_fits": 0,
         "int8_fits": 0,
+        "ao_int8_fits": 0,
+        "ao_fp8_fits": 0,
     }
 
 

@@ -52,7 +52,8 @@ def test_the_baseline_is_the_model_in_float32_whichever_step_comes_first(small, 
     # A baseline read while the weights are rounded would agree with itself.
     assert found["kl"] > 0
     exact = sweep.comparison.itself(small.baseline).perplexity
-    assert found["ratio"][1] == pytest.approx(found["perplexity"] / exact, rel=1e-5)
+    ratio = found["perplexity"] / exact
+    assert found["ratio"]["value"] == pytest.approx(ratio, rel=1e-5)
 
 
 def test_a_step_leaves_the_model_as_it_was(small):
@@ -66,7 +67,9 @@ def test_a_step_leaves_the_model_as_it_was(small):
 
 
 def test_values_hold_every_setting_with_its_interval(small):
-    result = {"perplexity": 20.0, "ratio": [0.9, 1.0, 1.1], "kl": 0.1, "top1": 0.9}
+    spread = {"low": 0.9, "high": 1.1, "kind": "95% interval"}
+    pair = {"value": 1.0, "unit": "", "n": 255, "spread": spread}
+    result = {"perplexity": 20.0, "ratio": pair, "kl": 0.1, "top1": 0.9}
     names = ("weights", *sweep.settings())
     values = small.values({name: result | {"n": 255} for name in names})
     assert len(values) == 1 + 3 * len(names)
