@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_utils.measure.inference import evaluating, logit_blocks, windows
+from course_utils.measure.inference import logit_blocks, windows
+from course_utils.models.evaluating import evaluating
 
 # Float64 copies of so few rows stay in the processor's cache: 3 MB at 49,152 words.
 BLOCK = 8

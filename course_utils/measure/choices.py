@@ -20,7 +20,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from course_utils.measure.inference import MAX_ROWS, device_of, evaluating
+from course_utils.measure.inference import MAX_ROWS, device_of
+from course_utils.models.evaluating import evaluating
 
 
 class Tokenizer(Protocol):

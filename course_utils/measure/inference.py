@@ -18,19 +18,6 @@ from torch import Tensor, nn
 MAX_ROWS = 512
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch `model` to evaluation without gradients; restore every module's mode."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
 def device_of(model: nn.Module) -> torch.device:
     """Return the device that holds the model's first parameter."""
     return next(model.parameters()).device

@@ -5,6 +5,7 @@ yields says what was made. The model is as it was when the block ends.
 
     rounded      a function of one weight matrix; no data
     walked       a function of weight and statistics, layer by layer (GPTQ)
+    turned       the same after a rotation of the model
     scaled       AWQ: search, fold, round
     integers     layers that compute with 8-bit inputs
     floats8      8-bit floats for weights and inputs
@@ -32,11 +33,13 @@ from course_utils.formats.affine import QuantSpec
 from course_utils.formats.qtensor import QTensor
 from course_utils.measure.agreement import Logits
 from course_utils.measure.outlier_treatments import with_modules
+from course_utils.methods import rotation
 from course_utils.methods.llm_int8 import Int8Linear
 from course_utils.models import awq_model, layers, smoothing
 from course_utils.models.activations import changed_inputs
 from course_utils.models.folds import folded
 from course_utils.models.quantize_model import Quantize, quantize_model
+from course_utils.models.rotating import rotated
 
 Codes = tuple[Tensor, float]  # the rebuilt weight, and its stored bits
 FP8 = torch.float8_e4m3fn
@@ -161,6 +164,22 @@ def walked(
     pairs = {name: coded(t) for name, t in found.items()}
     made = _made(subject, {name: bits for name, (_, bits) in pairs.items()}, start)
     with layers.swapped(subject.model, {name: w for name, (w, _) in pairs.items()}):
+        yield made
+
+
+@contextmanager
+def turned(subject: Subject, *, quantize: Quantize, seed: int) -> Iterator[Made]:
+    """Rotate by Hadamard matrices, those of the inputs online, then as `walked`."""
+    config = subject.model.config
+    _ = subject.sizes, subject.n_params  # counted before the output matrix is untied
+    Q, R = (
+        rotation.randomized_hadamard(n, seed)
+        for n in (config.hidden_size, config.head_dim)
+    )
+    with (
+        rotated(subject.model, Q, head_rotation=R, online=True),
+        walked(subject, quantize=quantize) as made,
+    ):
         yield made
 
 

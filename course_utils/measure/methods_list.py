@@ -152,6 +152,10 @@ METHODS = (
         _walked(4, act_order=True),
     ),
     Method(
+        *("rotated4", "GPTQ, rotated, 4 bits", "gptq", WEIGHTS, DATA, 14),
+        partial(runs.turned, quantize=partial(gptq.quantize, spec=spec(4)), seed=SEED),
+    ),
+    Method(
         *("ternary", "ternary, rounded", "baseline", WEIGHTS, NO_DATA, 13),
         partial(runs.rounded, quantize=in_ternary),
     ),

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from course_utils.measure.inference import evaluating, windows
+from course_utils.measure.inference import windows
 from course_utils.models.activations import watched
+from course_utils.models.evaluating import evaluating
 
 TOP, TOP_REST = 3, 2
 KEY = re.compile(r"([a-z]+)_(\d\d)_(?:(rest_)?c(\d+)|(median|rest_median|over))")

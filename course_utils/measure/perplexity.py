@@ -21,12 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.measure.agreement import Logits
-from course_utils.measure.inference import (
-    MAX_ROWS,
-    evaluating,
-    logit_blocks,
-    windows,
-)
+from course_utils.measure.inference import MAX_ROWS, logit_blocks, windows
+from course_utils.models.evaluating import evaluating
 
 
 def protocol(n_tokens: int, *, context: int = 512) -> str:

@@ -12,9 +12,9 @@ from torch import Tensor
 from course_utils.formats import affine
 from course_utils.formats.affine import QuantSpec
 from course_utils.formats.qtensor import QTensor
-from course_utils.measure.inference import evaluating
 from course_utils.methods import clipping
 from course_utils.models import layers
+from course_utils.models.evaluating import evaluating
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_utils.measure.inference import device_of, evaluating
+from course_utils.measure.inference import device_of
+from course_utils.models.evaluating import evaluating
 
 
 @dataclass(frozen=True)

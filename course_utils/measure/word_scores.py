@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from course_utils.measure.choices import Choice, Tokenizer
-from course_utils.measure.inference import device_of, evaluating
+from course_utils.measure.inference import device_of
+from course_utils.models.evaluating import evaluating
 
 # Prompts, each (n,) -> logits of each one's last position, (prompts, vocab).
 LastLogits = Callable[[Sequence[Tensor]], Tensor]

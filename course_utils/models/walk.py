@@ -14,7 +14,7 @@ window has the same length.
 """
 
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from course_utils.methods.statistics import LayerStats, Statistics
+from course_utils.models.evaluating import evaluating
 from course_utils.models.families import family
 
 Call = tuple[tuple, dict]  # what a layer is called with besides the hidden states
@@ -65,7 +66,7 @@ class Block:
                 f"{' or '.join(str(shape) for shape in self.calls)} tokens."
             )
         args, kwargs = self.calls[tuple(x.shape[:2])]
-        with _evaluating(self.layer):
+        with evaluating(self.layer):
             out = self.layer(x, *args, **kwargs)
         return out[0] if isinstance(out, tuple) else out
 
@@ -215,23 +216,10 @@ def _first_inputs(
     handle = first.register_forward_pre_hook(catch, with_kwargs=True)
     device = next(model.parameters()).device
     try:
-        with _evaluating(model):
+        with evaluating(model):
             for ids in batches:
                 with suppress(_Reached):
                     model(input_ids=ids.to(device), use_cache=False)
     finally:
         handle.remove()
     return inputs, calls
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Switch to evaluation without gradients; restore the mode of every module."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for m, training in modes.items():
-            m.training = training

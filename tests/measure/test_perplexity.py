@@ -14,6 +14,7 @@ from course_utils.measure.perplexity import (
     perplexity_of,
     protocol,
 )
+from course_utils.models.evaluating import evaluating
 
 # Log-likelihoods are differences of logits of size 10 in float32 (spacing 1e-6), each
 # the end of about 30 roundings; two orders of the same sums stay well within this.
@@ -50,7 +51,7 @@ def test_long_windows_are_seen_in_blocks_but_as_one_context(tiny, tokens):
 @pytest.mark.parametrize("max_rows", [1, 7, 64])
 def test_size_of_the_blocks_does_not_matter(tiny, tokens, max_rows):
     window = tokens[:100]
-    with inference.evaluating(tiny):
+    with evaluating(tiny):
         whole = torch.cat([x for _, x in inference.logit_blocks(tiny, window)])
         blocks = list(inference.logit_blocks(tiny, window, max_rows=max_rows))
     assert [start for start, _ in blocks] == list(range(0, 100, max_rows))
