@@ -15,6 +15,7 @@ TASKS = {
     "additive": "course_utils.measure.additive_codebooks",
     "awq": "course_utils.measure.awq_quality",
     "awq-library": "course_utils.measure.awq_draws",
+    "awq-speed": "course_utils.measure.awq_speed",
     "embedded-model": "course_utils.measure.embedded_model",
     "gguf-quality": "course_utils.measure.gguf_quality",
     "gguf-speed": "course_utils.measure.gguf_speed",

@@ -7,7 +7,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from course_utils.formats.affine import QuantSpec
-from course_utils.measure import awq_library, awq_quality, awq_values, tasks
+from course_utils.measure import (
+    awq_library,
+    awq_quality,
+    awq_speed,
+    awq_values,
+    tasks,
+)
 from course_utils.methods import awq
 from course_utils.models import awq_model
 
@@ -47,6 +53,15 @@ def test_a_part_is_searched_as_in_the_whole_model(tiny):
     assert awq_quality.places_of(found) == {
         name: round(one.alpha * 19) for name, one in found.items()
     }
+
+
+def test_a_ratio_of_times_is_ours_over_theirs_within_a_turn():
+    turns = [{"ours": 2.0, "library": 8.0}, {"ours": 3.0, "library": 6.0}]
+    turns.append({"ours": 4.0, "library": 4.0})
+    results = dict(zip((f"layers {n}" for n in awq_speed.FIRST), turns, strict=True))
+    ratio = awq_speed.Measurement().values(results)["ratio"]
+    assert ratio["value"] == 0.5
+    assert (ratio["spread"]["low"], ratio["spread"]["high"]) == (0.25, 1.0)
 
 
 @pytest.mark.parametrize(("first", "last"), [(-1, 2), (2, 2), (3, 5)])
