@@ -1,8 +1,9 @@
 """Does an edit of an included cell change what the lesson says?
 
 The cell is replaced by one whose function returns zeros, the notebook is executed, and
-the sentences it says are compared with the stored ones. A lesson that calls the
-library's copy instead of the reader's would show no change.
+the sentences it says are compared with the stored ones. Where an output varies from
+machine to machine, a claim that no longer holds counts as a change. A lesson that
+calls the library's copy instead of the reader's would show none.
 """
 
 import ast
@@ -75,8 +76,22 @@ def effect_of_zeros(nb: Node, name: str, folder: Path, profile: str) -> str | No
             if cell.cell_type != "code":
                 continue
             client.execute_cell(cell, index)
-            if index > at and COMPARED in cell.metadata.get("tags", []):
-                stored = nb["cells"][index]["outputs"]
-                if changed := compare.outputs_difference(cell.outputs, stored):
-                    return changed
+            if index > at and (changed := _difference(cell, nb["cells"][index])):
+                return changed
     return None
+
+
+def _difference(cell: Node, stored: Node) -> str | None:
+    """Return what a cell says otherwise than its stored outputs, or None."""
+    if COMPARED in cell.metadata.get("tags", []):
+        return compare.outputs_difference(cell.outputs, stored["outputs"])
+    held, holds = (_claims(outputs) for outputs in (stored["outputs"], cell.outputs))
+    if all(held) and holds != held:
+        return "a claim no longer holds"
+    return None
+
+
+def _claims(outputs: list[Node]) -> list[bool]:
+    """Return the truth of every claim among the outputs of a cell."""
+    found = (o.get("metadata", {}).get("fewer_bits", {}) for o in outputs)
+    return [one["claim"] for one in found if "claim" in one]
