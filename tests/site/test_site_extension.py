@@ -213,3 +213,14 @@ def test_a_title_is_escaped_in_the_description():
     assert context["description"] == (
         "x &quot; onload=&quot;: a page of A &quot;book&quot;"
     )
+
+
+def test_a_folded_cell_is_named_by_what_a_reader_sees():
+    summary = """<summary aria-label="Toggle hidden content">
+    <p class="collapsed admonition-title">Show the code</p>
+    <p class="expanded admonition-title">Hide the code</p>
+    </summary>"""
+    out = polish.folds(f"<details>{summary}</details>")
+    shown = '<span class="collapsed">Show the code</span>'
+    hidden = '<span class="expanded">Hide the code</span>'
+    assert out == f"<details><summary>{shown}{hidden}</summary></details>"

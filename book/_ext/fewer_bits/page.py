@@ -34,7 +34,8 @@ def fill(
         context["notebook"] = context["pathto"](f"_sources/{pagename}.ipynb", 1)
     if "body" in context:
         body = polish.images(context["body"], lambda src: _size(app, src))
-        for step in (polish.tables, polish.tasks, polish.widgets, polish.citations):
+        steps = (polish.tables, polish.tasks, polish.widgets, polish.citations)
+        for step in (*steps, polish.folds):
             body = step(body)
         context["body"] = body
 

@@ -24,6 +24,12 @@ TASK = re.compile(
     r' disabled="disabled" type="checkbox"> ?(?P<text>.*?)</p>',
     re.DOTALL,
 )
+# MyST-NB gives it paragraphs, which HTML forbids here, and a name that nobody sees.
+FOLD = re.compile(
+    r'<summary aria-label="Toggle hidden content">\s*<p class="collapsed[^>]*>(.*?)</p>'
+    r'\s*<p class="expanded[^>]*>(.*?)</p>\s*</summary>',
+    re.DOTALL,
+)
 NO_SCRIPT = (
     "This control needs JavaScript. The text around it gives its starting values; "
     "the notebook has the control too."
@@ -70,6 +76,12 @@ def widgets(body: str) -> str:
         ),
         body,
     )
+
+
+def folds(body: str) -> str:
+    """Return `body` with folded cells that are named by what a reader sees."""
+    shown = r'<span class="collapsed">\1</span><span class="expanded">\2</span>'
+    return FOLD.sub(f"<summary>{shown}</summary>", body)
 
 
 def tasks(body: str) -> str:
