@@ -30,8 +30,8 @@ class Measurement(awq_quality.Measurement):
         n_windows, length = texts.CALIBRATION_SHAPE
         return (
             f"4 bits, groups of 64, {n_windows} x {length} calibration tokens; "
-            f"{N_LAYERS} layers at a turn, from {', '.join(map(str, FIRST))} on, search "
-            "and rounding, both programs after each other.",
+            f"{N_LAYERS} layers at a turn, from {', '.join(map(str, FIRST))} on, "
+            "search and rounding, both programs after each other.",
             f"llm-compressor {awq_library.version()}, with duo_scaling=False and its "
             "call for pinned memory, which needs an accelerator, made to do nothing.",
             "The library sends all tokens through a layer for every exponent. Ours "

@@ -1,8 +1,8 @@
-"""Chapter 04 runs to its end where llama.cpp is not built, and says so.
+"""Lessons that use llama.cpp run to their end where it is not built, and say so.
 
-The package is hidden by a None in sys.modules, and the evaluation text cut to 128
-tokens, so that the run costs seconds. Two shown texts are looked for: the sentence of
-the missing library, and the last cell's.
+The package is hidden by a None in sys.modules, and the texts are cut short, so that a
+run costs seconds. Texts that need no library are looked for, and that nothing of
+llama.cpp is claimed.
 """
 
 import json
@@ -13,28 +13,28 @@ import sys
 from course_utils.authoring.project import Project
 from course_utils.models import llama_cpp
 
-PROJECT = Project()
-SLUG = "04_first-quantized-model"
 RUN = """
 import json, sys
 sys.modules["llama_cpp"] = None
 from course_utils.models import texts
-whole = texts.evaluation_tokens
+whole, calibration = texts.evaluation_tokens, texts.calibration_tokens
 texts.evaluation_tokens = lambda tokenizer, n=None: whole(tokenizer, n=128)
+texts.calibration_tokens = lambda: calibration()[:, :16]
 names = {}
 for source in json.load(open(sys.argv[1])):
     exec(compile(source, "cell", "exec"), names)
-print("rows:", sorted(names["results"]))
+print(eval(sys.argv[2], names))
 """
 
 
-def test_the_lesson_completes_without_llama_cpp(tmp_path):
-    path = PROJECT.notebook("notebooks", SLUG)
+def output_of(slug, result, folder):
+    """Return what a lesson prints without llama.cpp, `result` evaluated at its end."""
+    path = Project().notebook("notebooks", slug)
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    (tmp_path / "cells.json").write_text(json.dumps(code), encoding="utf-8")
+    (folder / "cells.json").write_text(json.dumps(code), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", RUN, str(tmp_path / "cells.json")],
+        [sys.executable, "-c", RUN, str(folder / "cells.json"), result],
         capture_output=True,
         text=True,
         check=False,
@@ -43,7 +43,23 @@ def test_the_lesson_completes_without_llama_cpp(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert llama_cpp.MISSING in done.stdout
-    assert "save before first use" in done.stdout
-    rows = done.stdout.partition("rows:")[2]
+    return done.stdout
+
+
+def test_chapter_04_measures_bitsandbytes_alone(tmp_path):
+    out = output_of("04_first-quantized-model", "'rows:', *results", tmp_path)
+    assert "save before first use" in out
+    rows = out.rpartition("rows:")[2]
     assert "NF4" in rows
     assert "Q4_K_M" not in rows
+
+
+def test_chapter_15_keeps_the_bytes_and_serves_nothing(tmp_path):
+    out = output_of("15_gguf-and-llama-cpp", "sorted(files), answer", tmp_path)
+    texts = (
+        "The two lines agree, byte for byte.",
+        "All 115,200 bytes of the eight types are equal.",
+        "No server ran",
+        "(['F32'], '')",
+    )
+    assert [text for text in texts if text not in out] == []
