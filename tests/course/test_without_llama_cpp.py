@@ -47,7 +47,7 @@ def output_of(slug, result, folder):
 
 
 def test_chapter_04_measures_bitsandbytes_alone(tmp_path):
-    out = output_of("04_first-quantized-model", "'rows:', *results", tmp_path)
+    out = output_of("04_first-quantized-model", "('rows:', *results)", tmp_path)
     assert "save before first use" in out
     rows = out.rpartition("rows:")[2]
     assert "NF4" in rows
@@ -55,7 +55,7 @@ def test_chapter_04_measures_bitsandbytes_alone(tmp_path):
 
 
 def test_chapter_15_keeps_the_bytes_and_serves_nothing(tmp_path):
-    out = output_of("15_gguf-and-llama-cpp", "sorted(files), answer", tmp_path)
+    out = output_of("15_gguf-and-llama-cpp", "(sorted(files), answer)", tmp_path)
     texts = (
         "The two lines agree, byte for byte.",
         "All 115,200 bytes of the eight types are equal.",
