@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 Parser = argparse.ArgumentParser
 Arguments = argparse.Namespace
@@ -138,6 +139,28 @@ def _memory(arguments: Arguments) -> int:
     return 0
 
 
+def _assignment_arguments(parser: Parser) -> None:
+    parser.add_argument("action", choices=["grade"], help="what to do")
+    parser.add_argument("folder", metavar="FOLDER", help="the notebooks handed in")
+    parser.add_argument(
+        "--chapter", required=True, metavar="SLUG", help="such as 09_gptq"
+    )
+    parser.add_argument(
+        "--out", default="graded", metavar="DIR", help="for results (default: graded)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="default: all cores")
+
+
+def _assignment(arguments: Arguments) -> int:
+    from course_utils.grading import batch  # noqa: PLC0415
+
+    folder, out = Path(arguments.folder), Path(arguments.out)
+    chapter, workers = arguments.chapter, arguments.workers
+    lines = batch.grade_folder(folder, chapter, out, workers=workers, say=_progress)
+    print(f"{len(lines)} submissions: {out / batch.TABLE} and {out / batch.RESULTS}")
+    return 0
+
+
 COMMANDS = {
     "doctor": Command(
         "the report that a bug report should carry", _no_arguments, _doctor
@@ -150,6 +173,9 @@ COMMANDS = {
     ),
     "memory": Command(
         "count the memory that a model needs", _memory_arguments, _memory
+    ),
+    "assignment": Command(
+        "grade exercises that were handed in", _assignment_arguments, _assignment
     ),
 }
 

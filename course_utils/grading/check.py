@@ -112,8 +112,9 @@ def _blame(error: Exception) -> str:
     # Frame 0 is `failure`, frame 1 the check; anything deeper is the reader's code.
     frames = traceback.extract_tb(error.__traceback__)
     said = f"{type(error).__name__}: {error}"
-    if len(frames) > 2:
-        line = next((f.line for f in frames[2:] if f.line), "")
+    remote = getattr(error, "student_line", None)
+    if remote is not None or len(frames) > 2:
+        line = remote or next((f.line for f in frames[2:] if f.line), "")
         where = f" at `{line}`" if line else ""
         return f"your function raised {said}{where}"
     return f"what your function returned could not be used ({said})"
