@@ -143,6 +143,7 @@ class _Attempt:
         if session.changed and not message and not session.over:
             session.puts_back = True
             message = checking.failure(session.function(function), check)
+            session.undo()
         if session.over:
             return f"your code was stopped: {session.over}"
         return message or ""

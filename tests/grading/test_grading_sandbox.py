@@ -97,6 +97,22 @@ def test_values_and_functions_cross_both_ways(sandbox):
         assert opened.call("apply", lambda v: v + 1, 1, twice=True)[0] == 3
 
 
+def test_a_changed_argument_is_seen_and_given_back(sandbox):
+    mine, inner = np.arange(3.0), [np.ones(2), 5]
+    with sandbox.open() as opened:
+        opened.run("def f(x, y):\n    x[0] = 9\n    y[0][1] = 7\n    y[1] = 6")
+        opened.call("f", mine, inner)
+        assert opened.changed
+        assert mine[0] == 0
+        opened.puts_back = True
+        opened.call("f", mine, inner)
+        assert mine.tolist() == [9, 1, 2]
+        assert (inner[0].tolist(), inner[1]) == ([1, 7], 6)
+        opened.undo()
+    assert mine.tolist() == [0, 1, 2]
+    assert (inner[0].tolist(), inner[1]) == ([1, 1], 5)
+
+
 def test_an_error_keeps_its_type_and_its_line(sandbox):
     with sandbox.open() as opened:
         opened.run("def f(x):\n    raise ValueError('no: ' + x)")

@@ -39,6 +39,7 @@ class Session:
         self._state: bytes | None = None
         self.over = ""
         self.changed = self.puts_back = False
+        self._before: list[tuple] = []
 
     def run(self, source: str) -> None:
         """Run a cell.
@@ -65,6 +66,15 @@ class Session:
 
         stand_in.__name__ = what if isinstance(what, str) else "function"
         return stand_in
+
+    def undo(self) -> None:
+        """Give the caller's arguments back what they held before they were changed.
+
+        Checks share values, with each other and from one submission to the next.
+        """
+        while self._before:
+            argument, sent = self._before.pop()
+            wire.put_back(argument, wire.decode(sent, self._callables.__getitem__))
 
     def close(self) -> None:
         """End the student's process and everything it started."""
@@ -112,6 +122,7 @@ class Session:
             self.changed = True
             for i, arg in enumerate(args if self.puts_back else ()):
                 if str(i) in changed:
+                    self._before.append((arg, message["args"][i]))
                     wire.put_back(arg, self._decoded(changed[str(i)]))
         return value
 
