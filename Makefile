@@ -9,7 +9,7 @@ export PYTHONHASHSEED := 0
 export OMP_WAIT_POLICY := passive
 
 .DEFAULT_GOAL := help
-.PHONY: help book learn test site serve execute sync check bench gpu auto-gptq lint llama lock clean
+.PHONY: help book learn test site serve execute sync check bench gpu auto-gptq graders lint llama lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,12 @@ auto-gptq: ## the retired AutoGPTQ, in an environment of its own; needs a CUDA G
 	@$(PY) -m course_utils model
 	@$(PYTHON) tools/environment.py auto-gptq
 	@_build/environments/auto-gptq/bin/python tools/auto_gptq.py "$$($(PY) -c 'from course_utils.models import embedded; print(embedded.prepare())')" _build/auto-gptq
+
+graders: ## our grader beside Otter and nbgrader, each in an environment of its own
+	$(BOOT) tests
+	@$(PYTHON) tools/environment.py otter
+	@$(PYTHON) tools/environment.py nbgrader
+	@$(PY) tools/graders.py
 
 lint: ## style of code, prose and numbers
 	$(BOOT) book

@@ -140,24 +140,109 @@ def _memory(arguments: Arguments) -> int:
 
 
 def _assignment_arguments(parser: Parser) -> None:
-    parser.add_argument("action", choices=["grade"], help="what to do")
-    parser.add_argument("folder", metavar="FOLDER", help="the notebooks handed in")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _make_arguments(actions.add_parser("make", help="what is handed out, and its key"))
+    _grade_arguments(actions.add_parser("grade", help="grade what was handed in"))
+    _report_arguments(actions.add_parser("report", help="feedback, plots, gradebooks"))
+
+
+def _make_arguments(parser: Parser) -> None:
+    parser.add_argument("chapter", metavar="SLUG", help="such as 09_gptq")
+    parser.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     parser.add_argument(
-        "--chapter", required=True, metavar="SLUG", help="such as 09_gptq"
+        "--questions", metavar="N,N", help="their numbers (default: all)"
+    )
+    parser.add_argument("--points", metavar="P,P", help="of each (default: 1)")
+    parser.add_argument("--title", help="default: that of the chapter's exercises")
+    parser.add_argument(
+        "--secret", metavar="FILE", help="draw versions, values and cases from it"
+    )
+    parser.add_argument(
+        "--students", metavar="CSV", help="a column `id`; draw for each student"
+    )
+    parser.add_argument(
+        "--gradescope", action="store_true", help="let Otter build an archive too"
+    )
+
+
+def _grade_arguments(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="FOLDER", help="the notebooks handed in")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--private", metavar="DIR", help="the private half that `make` wrote"
+    )
+    what.add_argument(
+        "--chapter", metavar="SLUG", help="the published exercises, one point each"
     )
     parser.add_argument(
         "--out", default="graded", metavar="DIR", help="for results (default: graded)"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="default: all cores")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--workers", type=int, metavar="N", help="default: all cores")
+    how.add_argument("--cluster", default="", metavar="ADDRESS", help="of Dask")
+
+
+def _report_arguments(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="GRADED", help="what `grade` wrote")
+    parser.add_argument(
+        "--enter", action="store_true", help="give points to answers in words first"
+    )
+    parser.add_argument(
+        "--fill", metavar="CSV", help="a gradebook exported from Canvas or Moodle"
+    )
 
 
 def _assignment(arguments: Arguments) -> int:
-    from course_utils.grading import batch  # noqa: PLC0415
+    act = {"make": _make, "grade": _grade, "report": _report}
+    return act[arguments.action](arguments)
+
+
+def _make(arguments: Arguments) -> int:
+    from course_utils.assignment import make  # noqa: PLC0415
+
+    made = make.plan_of(
+        arguments.chapter,
+        questions=arguments.questions,
+        points=arguments.points,
+        title=arguments.title,
+        secret=arguments.secret,
+        students=arguments.students,
+    )
+    out = Path(arguments.out)
+    names = make.make(made, out, gradescope=arguments.gradescope, say=_progress)
+    print(f"{len(names)} notebooks: hand out {out / 'handout.zip'}")
+    print(f"Keep {out / 'private'} to yourself.")
+    return 0
+
+
+def _grade(arguments: Arguments) -> int:
+    from course_utils.assignment import batch, plan  # noqa: PLC0415
 
     folder, out = Path(arguments.folder), Path(arguments.out)
-    chapter, workers = arguments.chapter, arguments.workers
-    lines = batch.grade_folder(folder, chapter, out, workers=workers, say=_progress)
+    private = arguments.private
+    made = plan.read(Path(private)) if private else plan.whole(arguments.chapter)
+    lines = batch.grade_folder(
+        folder,
+        made,
+        out,
+        workers=arguments.workers,
+        cluster=arguments.cluster,
+        say=_progress,
+    )
     print(f"{len(lines)} submissions: {out / batch.TABLE} and {out / batch.RESULTS}")
+    return 0
+
+
+def _report(arguments: Arguments) -> int:
+    from course_utils.assignment import gradebook, manual, report  # noqa: PLC0415
+
+    folder = Path(arguments.folder)
+    if arguments.enter:
+        manual.serve(folder)
+    paths = report.write(folder, say=_progress)
+    if arguments.fill:
+        paths += gradebook.fill_file(folder, Path(arguments.fill), say=_progress)
+    print("\n".join(f"Written: {path}" for path in paths))
     return 0
 
 
@@ -175,7 +260,9 @@ COMMANDS = {
         "count the memory that a model needs", _memory_arguments, _memory
     ),
     "assignment": Command(
-        "grade exercises that were handed in", _assignment_arguments, _assignment
+        "make, grade and report exercises of a class",
+        _assignment_arguments,
+        _assignment,
     ),
 }
 

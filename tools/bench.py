@@ -10,10 +10,18 @@ import sys
 from pathlib import Path
 from statistics import median
 
+import graders_memory
+import graders_speed
+
+from course_utils.grading.judge import assignment
+from course_utils.grading.questions import load_master, masters
 from course_utils.measure import quantizer_pairs, quantizing_speed
 
 ROOT = Path(__file__).parent.parent
 WARM_UP, TURNS = 2, 15
+MIB = 2**20
+# An exercise in numpy and one in torch, and how many submissions of each.
+CLASSES = (("00_start-here", 200), ("09_gptq", 200), ("00_start-here", 5000))
 
 
 def quantizers() -> None:
@@ -36,6 +44,20 @@ def quantizers() -> None:
         )
 
 
+def grading() -> None:
+    """Time our grader on classes of submissions, with the memory of all processes."""
+    for slug, n in CLASSES:
+        master = load_master(next(p for p in masters() if p.stem == slug))
+        with graders_memory.watching() as peak:
+            each = graders_speed.ours(slug, master, assignment(master), n)
+        print(
+            f"{slug}, {n} submissions: {n * each:.0f} s, {1e3 * each:.0f} ms each; "
+            f"runner {peak.runner / MIB:.0f} MiB, workers and sandboxes "
+            f"{peak.others / MIB:.0f} MiB",
+            flush=True,
+        )
+
+
 def run(title: str, *command: str) -> None:
     """Run one bench script of the tests and show what it prints."""
     print(f"\n{title}", flush=True)
@@ -45,6 +67,8 @@ def run(title: str, *command: str) -> None:
 def main() -> None:
     """Run every bench."""
     quantizers()
+    print("\nGrading")
+    grading()
     quiet = ("-m", "pytest", "-q", "-s", "--no-header")
     run(
         "Widget: from input event to answer",

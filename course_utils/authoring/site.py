@@ -27,6 +27,13 @@ KINDS = ("notebooks", "exercises", "solutions")
 CONFIGURATION = ("_config.yml", "_toc.yml")
 # Folders of book/ that pages are not made of.
 NOT_PAGES = {"lessons", "exercises", "items", "texts", "__pycache__"}
+# What the exam pages compute from while they are written.
+COMPUTED_FROM = (
+    "book/items/*.yaml",
+    "book/lessons/*.md",
+    "course_utils/exam/*.py",
+    "course_utils/widgets/quiz.js",
+)
 # What decides how a page looks, besides its text.
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "myst-parser", "latex2mathml", "pygments")
 FIXED = {"SOURCE_DATE_EPOCH": "1767225600", "PYTHONHASHSEED": "0", "TZ": "UTC"}
@@ -52,7 +59,8 @@ def build(notebooks_dir: Path, out: Path, *, root: Path = ROOT) -> bool:
     """
     out = out.absolute()
     sources = dict(inputs(notebooks_dir.absolute(), root))
-    digest = digest_of(sources)
+    read = [path for pattern in COMPUTED_FROM for path in sorted(root.glob(pattern))]
+    digest = digest_of(sources | {str(p.relative_to(root)): p for p in read})
     stamp = out.parent / f".{out.name}.inputs"
     if out.is_dir() and stamp.is_file() and stamp.read_text() == digest:
         return False

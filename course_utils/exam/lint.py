@@ -8,6 +8,8 @@ Position. Under chance, each of k positions holds 1/k of the keys. A bank is ref
 where the fullest position is fuller than chance makes it in one bank of twenty
 (binomial tail, times k for the choice of position).
 
+Over the whole bank the keys must also be uniform by a chi-square test.
+
 Length. Someone who always takes the longest choice, or always the shortest, and draws
 among equals, should score at most 5 points of 100 above chance. The score is exact, so
 the rule is the same for a small bank: of 12 items with 4 choices, at most 3.6 may fall
@@ -17,17 +19,25 @@ to it.
 import ast
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from difflib import SequenceMatcher
 from itertools import combinations
-from pathlib import Path
 
-from course_utils.exam.items import Item, ItemError, load, slugs
-from course_utils.paths import ROOT
+import torch
+
+from course_utils.exam.bank import load_bank, raw_questions
+from course_utils.exam.expressions import ItemError
+from course_utils.exam.items import Item, load, slugs
+from course_utils.exam.questions import Question, build
+from course_utils.exam.sections import lessons, missing
 
 LEAST_ITEMS = 10
 LENGTH_ADVANTAGE = 0.05
 UNLIKELY = 0.05
+RARE = 0.01
+# Instances of a drawn question that are looked at.
+SEEDS = 12
 # Share of equal text from which two items are one; numbers count as equal.
 ALIKE = 0.9
 CATCH_ALL = re.compile(
@@ -36,18 +46,25 @@ CATCH_ALL = re.compile(
 
 
 def lint() -> list[str]:
-    """Return the findings of every bank, and of all banks together."""
-    found, everything = [], []
+    """Return the findings of every bank, and of all questions together."""
+    found: list[str] = []
     for slug in slugs():
         try:
-            items = load(slug)
+            found += lint_bank(load(slug), slug)
         except ItemError as error:
             found.append(str(error))
-            continue
-        everything += items
-        found += lint_bank(items, slug)
-    whole = [*repeats(everything), *positions(everything, "all banks")]
-    return [*found, *whole, *lengths(everything, "all banks")]
+    for raw in raw_questions():
+        found += exam_style(raw)
+    # Only a bank that can be read can be judged as a whole.
+    return found or whole(load_bank(), lessons())
+
+
+def whole(bank: list[Question], chapters: Iterable[str]) -> list[str]:
+    """Return the findings of the whole bank; `chapters` need enough questions."""
+    name = "the whole bank"
+    rules = (repeats(bank), sections(bank), few(bank, chapters))
+    shares = (positions(bank, name), uniform(bank, name), lengths(bank, name))
+    return [text for rule in (*rules, *shares) for text in rule]
 
 
 def lint_bank(items: list[Item], slug: str) -> list[str]:
@@ -101,7 +118,11 @@ def repeats(items: Iterable[Item]) -> Iterator[str]:
         if a.id == b.id:
             yield f"{a.id}: two items have this id."
         first, second = normal(a.text), normal(b.text)
-        if SequenceMatcher(None, first, second, autojunk=False).ratio() >= ALIKE:
+        match = SequenceMatcher(None, first, second, autojunk=False)
+        # The bounds are quick and spare nearly every pair the comparison.
+        if match.real_quick_ratio() < ALIKE or match.quick_ratio() < ALIKE:
+            continue
+        if match.ratio() >= ALIKE:
             yield f"{a.id} and {b.id} ask the same."
 
 
@@ -154,21 +175,64 @@ def length_score(item: Item, pick: Callable[[Iterable[int]], int]) -> float:
 def sections(items: Iterable[Item]) -> Iterator[str]:
     """Yield items whose section the lesson does not have."""
     for item in items:
-        slug, _, anchor = item.section.partition("#")
-        lesson = ROOT / "book" / "lessons" / f"{slug}.md"
-        if not lesson.exists():
-            yield f"{item.id}: its lesson {slug} is not written yet."
-        elif anchor not in anchors(lesson):
-            yield f"{item.id}: the lesson {slug} has no section {anchor!r}."
+        if said := missing(item.section):
+            yield f"{item.id}: {said}"
 
 
-def anchors(lesson: Path) -> set[str]:
-    """Return the anchors of a lesson's headings, as GitHub and MyST make them."""
-    found, in_code = set(), False
-    for line in lesson.read_text("utf-8").splitlines():
-        if line.startswith("```"):
-            in_code = not in_code
-        elif line.startswith("#") and not in_code:
-            words = re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower())
-            found.add(words.replace(" ", "-"))
-    return found
+def uniform(items: Iterable[Item], name: str) -> Iterator[str]:
+    """Yield a sentence if the positions of the keys are not uniform.
+
+    Pearson's chi-square against 1/k for each of the k positions of an item, summed
+    over the items; refused where chance gives as much in one bank of a hundred.
+    """
+    chosen = singles(items)
+    if not chosen:
+        return
+    most = max(len(item.choices) for item in chosen)
+    seen, due = [0.0] * most, [0.0] * most
+    for item in chosen:
+        seen[[c.correct for c in item.choices].index(True)] += 1
+        for position in range(len(item.choices)):
+            due[position] += 1 / len(item.choices)
+    square = sum((s - d) ** 2 / d for s, d in zip(seen, due, strict=True))
+    freedom, half = torch.tensor((most - 1) / 2), torch.tensor(square / 2)
+    if (p := torch.special.gammaincc(freedom, half).item()) < RARE:
+        yield f"{name}: keys stand at positions {seen}, p = {p:.4f} under chance."
+
+
+def few(items: Iterable[Question], chapters: Iterable[str]) -> Iterator[str]:
+    """Yield chapters with fewer questions than LEAST_ITEMS."""
+    counts = Counter(question.chapter for question in items)
+    for slug in chapters:
+        if counts[slug] < LEAST_ITEMS:
+            yield f"{slug}: {counts[slug]} questions; write at least {LEAST_ITEMS}."
+
+
+def drawn(raw: dict) -> Iterator[str]:
+    """Yield what is wrong with a question whose numbers are drawn."""
+    try:
+        made = [build(raw, seed) for seed in range(SEEDS)]
+    except ItemError as error:
+        yield str(error)
+        return
+    if len({question.text for question in made}) < SEEDS / 2:
+        yield f"{raw['id']}: {SEEDS} seeds give fewer than half as many texts."
+    if made[0].kind == "numeric" and len({question.value for question in made}) < 2:
+        yield f"{raw['id']}: every seed has the same key."
+    for question in made:
+        for said in item_findings(question):
+            yield f"{question.id}: {said}"
+
+
+def exam_style(raw: dict) -> Iterator[str]:
+    """Yield what is wrong with a question in exam style, as it is written."""
+    if "draw" in raw:
+        yield from drawn(raw)
+        return
+    try:
+        question = build(raw)
+    except ItemError as error:
+        yield str(error)
+        return
+    for said in item_findings(question):
+        yield f"{question.id}: {said}"

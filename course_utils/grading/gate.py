@@ -13,7 +13,7 @@ A question that breaks one of these has a gap, and the report says which.
 import ast
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from course_utils.grading import check as checking
@@ -56,6 +56,7 @@ class Trial:
 
     Attributes:
         seconds: Processor time that one solution may use.
+        shared: Source of what stands above the question.
     """
 
     question: Question
@@ -63,6 +64,7 @@ class Trial:
     visible: tuple[checking.Check, ...]
     further: tuple[checking.Check, ...]
     seconds: float = 60.0
+    shared: str = ""
 
     def failures(
         self, source: str, checks: tuple[checking.Check, ...]
@@ -143,16 +145,22 @@ def prepare(question: Question, shared: str = "") -> Trial:
     """
     names: dict[str, object] = {"run_checks": checking.run_checks}
     exec(compile(shared, "shared", "exec"), names)
+    trial = define(question, names, shared)
+    start = time.perf_counter()
+    trial.passes(question.reference)
+    # Twenty times the reference: far beyond any answer that ends.
+    return replace(trial, seconds=2.0 + 20.0 * (time.perf_counter() - start))
+
+
+def define(question: Question, names: dict[str, object], shared: str) -> Trial:
+    """Define the checks of a question among `names`, which `shared` has made."""
     visible = _define_visible(question, names)
     before = set(names)
     exec(compile(question.further, "further", "exec"), names)
     further = [n for n in names if n not in before and n.startswith("check_")]
-    trial = Trial(question, names, visible, tuple(names[n] for n in further))
-    start = time.perf_counter()
-    trial.passes(question.reference)
-    # Twenty times the reference: far beyond any answer that ends.
-    limit = 2.0 + 20.0 * (time.perf_counter() - start)
-    return Trial(question, names, visible, trial.further, limit)
+    return Trial(
+        question, names, visible, tuple(names[n] for n in further), shared=shared
+    )
 
 
 def _define_visible(

@@ -66,6 +66,11 @@ class Assignment:
         trials = tuple(t for t in self.trials if t.question.heading in kept)
         return Assignment(self.slug, trials, kept, self.modules)
 
+    def solution(self) -> list[str]:
+        """Return cells that hold the references, below what they need."""
+        parts = (part for t in self.trials for part in (t.shared, t.question.reference))
+        return list(dict.fromkeys(part for part in parts if part))
+
     def sandbox(self, limits: Limits | None = None) -> Sandbox:
         """Start a sandbox with what the exercises import.
 
@@ -78,13 +83,13 @@ def assignment(master: Master, points: float = 1.0) -> Assignment:
     """Return the coded questions of a master, each worth `points`."""
     coded = [q for q in master.questions if q.reference]
     trials = tuple(prepare(q, master.shared) for q in coded)
-    sources = [master.shared, *(q.reference for q in coded)]
-    return Assignment(
-        master.slug,
-        trials,
-        dict.fromkeys((q.heading for q in coded), points),
-        _modules("\n".join(sources)),
-    )
+    return task(master.slug, trials, dict.fromkeys((q.heading for q in coded), points))
+
+
+def task(slug: str, trials: tuple[Trial, ...], points: dict[str, float]) -> Assignment:
+    """Return an assignment of these questions, with the points of each heading."""
+    sources = [part for t in trials for part in (t.shared, t.question.reference)]
+    return Assignment(slug, trials, points, _modules("\n".join(sources)))
 
 
 def _modules(source: str) -> tuple[str, ...]:

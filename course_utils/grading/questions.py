@@ -108,7 +108,7 @@ def load_master(path: Path) -> Master:
     import jupytext  # noqa: PLC0415
 
     notebook = jupytext.reads(Path(path).read_text("utf-8"), fmt="md:myst")
-    opening, sections = _split(notebook.cells, path.name)
+    opening, sections = split(notebook.cells, path.name)
     intro = "\n\n".join(c.source for c in opening if c.cell_type == "markdown")
     shared = "\n\n".join(c.source for c in opening if c.cell_type == "code")
     questions = tuple(_question(cells, path.name) for cells in sections)
@@ -130,14 +130,14 @@ def stub(source: str) -> str:
 
     Raises: MasterError if there is no function or no docstring.
     """
-    node = _function(source)
+    node = function_in(source)
     if not ast.get_docstring(node):
         raise MasterError(f"{node.name}: a reference needs a docstring.")
     head = source.splitlines()[: node.body[0].end_lineno]
     return "\n".join([*head, "    # Your code here.", "    raise NotImplementedError"])
 
 
-def _function(source: str) -> ast.FunctionDef:
+def function_in(source: str) -> ast.FunctionDef:
     """Return the first function that a cell defines."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef):
@@ -145,7 +145,7 @@ def _function(source: str) -> ast.FunctionDef:
     raise MasterError("the cell defines no function.")
 
 
-def _split(cells: list, name: str) -> tuple[list, list[list]]:
+def split(cells: list, name: str) -> tuple[list, list[list]]:
     """Return the opening cells and one list of cells per question."""
     opening, sections = [], []
     for cell in cells:
@@ -210,20 +210,20 @@ def _build(match: re.Match, statement: str, parts: dict[str, list[str]]) -> Ques
         title=match[3].strip(),
         statement=statement,
         reference=reference,
-        function=_function(reference).name if reference else "",
+        function=function_in(reference).name if reference else "",
         checks="\n\n".join(parts["check"]),
         further="\n\n".join(parts["further"]),
-        wrong=tuple(_attempt(source) for source in parts["wrong"]),
-        right=tuple(_attempt(source) for source in parts["right"]),
+        wrong=tuple(attempt(source) for source in parts["wrong"]),
+        right=tuple(attempt(source) for source in parts["right"]),
         equivalent=ast.literal_eval("".join(parts["equivalent"]) or "{}"),
         answer="\n\n".join(parts["answer"]),
         rubric="\n\n".join(parts["rubric"]),
     )
 
 
-def _attempt(source: str) -> Attempt:
+def attempt(source: str) -> Attempt:
     """Read the name and the hint from the docstring of a written-out answer."""
-    text = ast.get_docstring(_function(source)) or ""
+    text = ast.get_docstring(function_in(source)) or ""
     if not text:
         raise MasterError("a wrong or right answer needs a docstring that names it.")
     name = text.splitlines()[0].strip().rstrip(".")

@@ -1,17 +1,21 @@
 """Read what a student handed in: a notebook that may be anything.
 
 The file is untrusted: it may be cut off, in another encoding, huge, a link, or no
-notebook at all. Only the sources of its code cells are taken, in order.
+notebook at all. Only the sources of its cells are taken, in order.
 """
 
 import ast
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
 LARGEST_FILE = 20_000_000
 MOST_CELLS = 2_000
+LONGEST_ANSWER = 20_000
+# The line that a hand-out puts below a heading.
+POINTS = re.compile(r"^\*[\d.]+ points?\*$", re.MULTILINE)
 ENCODINGS = ("utf-8-sig", "utf-16", "latin-1")
 
 
@@ -20,11 +24,36 @@ class SubmissionError(ValueError):
 
 
 def read_cells(path: Path) -> list[str]:
-    """Return the source of each code cell, without magics.
+    """Return the source of each code cell of a file, without magics.
 
     Raises: SubmissionError with one sentence for the student.
     """
-    return [without_magics(source) for source in _sources(_notebook(read_bytes(path)))]
+    return code_cells(notebook_of(read_bytes(path)))
+
+
+def code_cells(notebook: dict) -> list[str]:
+    """Return the source of each code cell, without magics."""
+    return [without_magics(source) for source in _sources(notebook, "code")]
+
+
+def answers(notebook: dict, statements: dict[str, str], empty: str) -> dict[str, str]:
+    """Return what was written to questions that are answered in words.
+
+    Args:
+        notebook: Of `notebook_of`.
+        statements: Heading of each question -> its statement.
+        empty: What stood where the answer goes.
+
+    Returns: Heading -> the text between the statement and the next heading.
+    """
+    text = "\n\n".join(_sources(notebook, "markdown")).replace("\r\n", "\n")
+    parts = re.split(r"^## +(.+)$", text, flags=re.MULTILINE)
+    found = dict.fromkeys(statements, "")
+    for heading, body in zip(parts[1::2], parts[2::2], strict=True):
+        if (name := heading.strip()) in found:
+            answer = body.replace(statements[name], "").replace(empty, "")
+            found[name] += POINTS.sub("", answer).strip()[:LONGEST_ANSWER]
+    return found
 
 
 def read_bytes(path: Path) -> bytes:
@@ -67,8 +96,11 @@ def without_magics(source: str) -> str:
     return "\n".join(kept)
 
 
-def _notebook(data: bytes) -> dict:
-    """Return the notebook, whatever its encoding."""
+def notebook_of(data: bytes) -> dict:
+    """Return the notebook, whatever its encoding.
+
+    Raises: SubmissionError if it is none.
+    """
     for encoding in ENCODINGS:
         try:
             found = json.loads(data.decode(encoding))
@@ -84,14 +116,14 @@ def _notebook(data: bytes) -> dict:
     return found
 
 
-def _sources(notebook: dict) -> list[str]:
-    """Return the text of the code cells."""
+def _sources(notebook: dict, kind: str) -> list[str]:
+    """Return the text of the cells of a kind."""
     cells = notebook["cells"]
     if len(cells) > MOST_CELLS:
         raise SubmissionError(f"the notebook has {len(cells)} cells; that is too many.")
     sources = []
     for cell in cells:
-        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+        if not isinstance(cell, dict) or cell.get("cell_type") != kind:
             continue
         source = cell.get("source", "")
         parts = source if isinstance(source, list) else [source]

@@ -8,7 +8,6 @@ import pytest
 from course_utils.exam.items import Choice, Item, load, slugs
 from course_utils.exam.lint import (
     LEAST_ITEMS,
-    anchors,
     computed,
     item_findings,
     lengths,
@@ -19,6 +18,7 @@ from course_utils.exam.lint import (
     repeats,
     sections,
 )
+from course_utils.exam.sections import anchors
 from course_utils.paths import ROOT
 
 

@@ -59,6 +59,17 @@ def test_a_changed_page_is_built_and_a_fault_named(small, tmp_path):
     assert "A title" in (out / "book" / "intro.html").read_text(encoding="utf-8")
 
 
+def test_pages_are_built_again_for_other_questions(small, tmp_path):
+    out = tmp_path / "out"
+    items = small / "book" / "items"
+    items.mkdir()
+    (items / "some.yaml").write_text("[]")
+    assert builder.build(small, out, root=small)
+    assert not builder.build(small, out, root=small)
+    (items / "some.yaml").write_text("[1]")
+    assert builder.build(small, out, root=small)
+
+
 def test_fresh_notebooks_and_their_status_come_first(tmp_path):
     fresh = tmp_path / "notebooks" / "00_start-here.ipynb"
     fresh.parent.mkdir()

@@ -13,6 +13,8 @@ What each module does:
 - `pictures`  alt texts from the metadata of notebook outputs
 - `chart`     a directive that lifts a figure out of an executed notebook
 - `tables`    directives that show a record, or the status of the notebooks
+- `exam_coverage`  directives of the exam pages: what is covered, the cheat sheet
+- `exam_practice`  a directive for practice, the mock exam and progress
 - `glossary`  links back from a term to the pages that use it
 - `finish`    the start page, and removal of files that no page asks for
 """
@@ -21,7 +23,18 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from . import chart, finish, glossary, headings, mathml, page, pictures, tables
+from . import (
+    chart,
+    exam_coverage,
+    exam_practice,
+    finish,
+    glossary,
+    headings,
+    mathml,
+    page,
+    pictures,
+    tables,
+)
 
 THEME = Path(__file__).parent / "theme"
 
@@ -31,6 +44,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_html_theme("fewer_bits", str(THEME))
     # Jupyter Book sets this for an extension that we do not load; it must have a home.
     app.add_config_value("comments_config", {}, "html")
-    for part in (headings, mathml, pictures, chart, tables, glossary, page, finish):
+    writing = (headings, mathml, pictures, chart, tables, exam_coverage)
+    for part in (*writing, exam_practice, glossary, page, finish):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from course_utils.grading import batch
+from course_utils.assignment import batch, plan
 from course_utils.grading.questions import load_master, masters
 from course_utils.grading.sandbox.limits import Limits
 from course_utils.grading.submission import (
@@ -59,7 +59,12 @@ def folder(tmp_path):
 def test_every_submission_gets_what_it_earned(folder, tmp_path):
     said = []
     lines = batch.grade_folder(
-        folder, SLUG, tmp_path / "out", workers=2, limits=LIMITS, say=said.append
+        folder,
+        plan.whole(SLUG),
+        tmp_path / "out",
+        workers=2,
+        limits=LIMITS,
+        say=said.append,
     )
     points = {line["submission"]: sum(line["points"].values()) for line in lines}
     full = float(len(CODED))
@@ -84,7 +89,11 @@ def test_one_process_and_two_find_the_same(folder, tmp_path):
 
     def found(n):
         lines = batch.grade_folder(
-            folder, SLUG, tmp_path / f"out{n}", workers=n, say=lambda _: None
+            folder,
+            plan.whole(SLUG),
+            tmp_path / f"out{n}",
+            workers=n,
+            say=lambda _: None,
         )
         return [line | {"seconds": 0} for line in lines]
 
@@ -123,7 +132,7 @@ def test_a_killed_run_goes_on_and_grades_nothing_twice(tmp_path):
 def test_a_changed_submission_is_graded_again(tmp_path):
     (tmp_path / "a.ipynb").write_text(notebook([]))
     grade = lambda: batch.grade_folder(  # noqa: E731
-        tmp_path, SLUG, tmp_path / "out", workers=1, say=lambda _: None
+        tmp_path, plan.whole(SLUG), tmp_path / "out", workers=1, say=lambda _: None
     )
     assert sum(grade()[0]["points"].values()) == 0
     (tmp_path / "a.ipynb").write_text(notebook(REFERENCE))
@@ -132,10 +141,10 @@ def test_a_changed_submission_is_graded_again(tmp_path):
 
 def test_an_empty_folder_and_an_unknown_chapter_are_said(tmp_path):
     with pytest.raises(ValueError, match=r"no \.ipynb file"):
-        batch.grade_folder(tmp_path, SLUG, tmp_path)
+        batch.grade_folder(tmp_path, plan.whole(SLUG), tmp_path)
     (tmp_path / "a.ipynb").write_text(notebook([]))
     with pytest.raises(ValueError, match="no exercises named '99'"):
-        batch.grade_folder(tmp_path, "99", tmp_path)
+        plan.whole("99")
 
 
 @pytest.mark.parametrize(
