@@ -4,7 +4,7 @@ The inputs come from the question's own checks: every call that they make is rec
 and its arguments are moved a little. A case is kept only if it can be relied on:
 
     the reference and every other right answer agree on it, and none raises
-    an input that differs in the sixth digit gives the same answer, so that no correct
+    inputs that differ in the sixth digit give the same answer, so that no correct
     program is refused for the order of its sums
 
 What a student hears of a failed case is a hint and no input. If their answer is the
@@ -26,8 +26,8 @@ from course_utils.grading.sandbox import wire
 CASES = 6
 # A case that takes this many numbers costs more time than it finds.
 MOST_NUMBERS = 100_000
-TRIES_A_CASE = 12
-TINY = 1e-6
+DRAWN_A_CASE, TRIES_A_CASE = 2, 12
+TINY, NEIGHBOURS = 1e-6, 4
 HINT = "A case that is not shown comes out differently. Which inputs did you not try?"
 Function = Callable[..., Any]
 
@@ -97,23 +97,56 @@ def drawn(
 ) -> list[Call]:
     """Return up to `n` cases that can be relied on, no two alike.
 
+    More are drawn than are kept: first those that tell a named wrong answer from the
+    reference which none before them did.
+
     Args:
         trial: The question.
         calls: What to start from, of `recorded`.
         rng: Decides the cases.
         n: How many are wanted.
     """
-    answers = [trial.question.reference, *(a.source for a in trial.question.right)]
-    functions = [function_of(source, trial) for source in answers]
+    question = trial.question
+    right = [
+        function_of(source, trial)
+        for source in (question.reference, *(a.source for a in question.right))
+    ]
+    wrong = [function_of(answer.source, trial) for answer in question.wrong]
     small = [call for call in calls if call.size() <= MOST_NUMBERS]
     found: dict[str, Call] = {}
     for _ in range(TRIES_A_CASE * n if small else 0):
-        if len(found) == n:
+        if len(found) == DRAWN_A_CASE * n:
             break
         case = small[rng.integers(len(small))].moved(rng)
-        if _reliable(case, functions, rng):
+        if _reliable(case, right, rng):
             found.setdefault(str(case.message), case)
-    return list(found.values())
+    told = [(case, _told_apart(case, right[0], wrong)) for case in found.values()]
+    return _telling(told, n)
+
+
+def _told_apart(case: Call, right: Function, wrong: list[Function]) -> set[int]:
+    """Return the numbers of the wrong answers that a case tells from the right one."""
+    want = case.on(right)
+    return {i for i, function in enumerate(wrong) if not _gives(case, function, want)}
+
+
+def _gives(case: Call, function: Function, want: Any) -> bool:
+    """Return whether an answer of ours gives `want`; one that raises does not."""
+    try:
+        return same(case.on(function), want)
+    except Exception:
+        return False
+
+
+def _telling(told: list[tuple[Call, set[int]]], n: int) -> list[Call]:
+    """Return `n` cases: each time the one that tells most that is not told yet."""
+    chosen, left, known = [], list(told), set()
+    while left and len(chosen) < n:
+        best = max(left, key=lambda one: len(one[1] - known))
+        left.remove(best)
+        known |= best[1]
+        chosen.append(best[0])
+    return chosen
 
 
 def _reliable(case: Call, functions: list[Function], rng: np.random.Generator) -> bool:
@@ -123,7 +156,8 @@ def _reliable(case: Call, functions: list[Function], rng: np.random.Generator) -
         wire.encode(want)
         if not all(same(case.on(other), want) for other in functions[1:]):
             return False
-        return same(case.moved(rng, by=TINY).on(functions[0]), want)
+        beside = [case.moved(rng, by=TINY) for _ in range(NEIGHBOURS)]
+        return all(same(other.on(functions[0]), want) for other in beside)
     except Exception:
         return False  # Not a case: the question asks nothing about such inputs.
 
@@ -148,10 +182,4 @@ def checks(trial: Trial, cases: list[Call]) -> tuple[checking.Check, ...]:
 
 def _hint(case: Call, got: Any, wrong: list[tuple[Function, str]]) -> str:
     """Return the hint of the wrong answer that gives the same, or the general one."""
-    for function, hint in wrong:
-        try:
-            if hint and same(got, case.on(function)):
-                return hint
-        except Exception:
-            continue
-    return HINT
+    return next((h for f, h in wrong if h and _gives(case, f, got)), HINT)

@@ -51,5 +51,5 @@ def _array(
     if square and np.array_equal(x, x.T):
         # D x D stays positive definite if x is.
         d = 1 + by / 2 * rng.uniform(-1, 1, x.shape[0])
-        return (d[:, None] * x * d).astype(x.dtype)
+        return (x * np.outer(d, d)).astype(x.dtype)
     return (x * (1 + by * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
