@@ -234,14 +234,13 @@ def _grade(arguments: Arguments) -> int:
 
 
 def _report(arguments: Arguments) -> int:
-    from course_utils.assignment import gradebook, manual, report  # noqa: PLC0415
+    from course_utils.assignment import manual, report  # noqa: PLC0415
 
     folder = Path(arguments.folder)
+    fill = Path(arguments.fill) if arguments.fill else None
     if arguments.enter:
-        manual.serve(folder)
-    paths = report.write(folder, say=_progress)
-    if arguments.fill:
-        paths += gradebook.fill_file(folder, Path(arguments.fill), say=_progress)
+        manual.serve(folder, say=_progress)
+    paths = report.write(folder, fill, say=_progress)
     print("\n".join(f"Written: {path}" for path in paths))
     return 0
 

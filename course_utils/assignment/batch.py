@@ -24,6 +24,7 @@ from pathlib import Path
 
 from course_utils.assignment import one, plan
 from course_utils.assignment.cluster import executor_of
+from course_utils.assignment.gradebook import formula_free
 from course_utils.assignment.plan import Plan
 from course_utils.assignment.results import (
     RESULTS,
@@ -204,12 +205,5 @@ def _write_table(path: Path, lines: list[Line], asked: Asked) -> None:
             points = [line["points"].get(heading, 0.0) for heading in headings]
             said = " ".join([line["error"], *line["remarks"]]).strip()
             row = [line["submission"], line["student"], *points, sum(points), said]
-            writer.writerow([_harmless(value) for value in row])
+            writer.writerow([formula_free(v) if isinstance(v, str) else v for v in row])
     temporary.replace(path)
-
-
-def _harmless(value: object) -> object:
-    """Keep a spreadsheet from taking a file's name for a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")):
-        return f"'{value}"
-    return value
