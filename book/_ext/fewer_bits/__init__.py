@@ -15,6 +15,7 @@ What each module does:
 - `tables`    directives that show a record, or the status of the notebooks
 - `exam_coverage`  directives of the exam pages: what is covered, the cheat sheet
 - `exam_practice`  a directive for practice, the mock exam and progress
+- `teaching`  directives of the instructor's pages: syllabi, outcomes
 - `glossary`  links back from a term to the pages that use it
 - `finish`    the start page, and removal of files that no page asks for
 """
@@ -34,6 +35,7 @@ from . import (
     page,
     pictures,
     tables,
+    teaching,
 )
 
 THEME = Path(__file__).parent / "theme"
@@ -44,7 +46,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_html_theme("fewer_bits", str(THEME))
     # Jupyter Book sets this for an extension that we do not load; it must have a home.
     app.add_config_value("comments_config", {}, "html")
-    writing = (headings, mathml, pictures, chart, tables, exam_coverage)
+    writing = (headings, mathml, pictures, chart, tables, exam_coverage, teaching)
     for part in (*writing, exam_practice, glossary, page, finish):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
