@@ -154,11 +154,13 @@ def _files(environment: Path, scratch: Path, user: int) -> list[str]:
         f"grader:x:{user}:{user}::/grader/home:/bin/sh\n"
     )
     return [
+        # First, since the checkout itself may lie below it.
+        *("--bind", str(scratch / "tmp"), "/tmp"),
         *binds,
         *("--perms", "0755", "--dir", "/etc"),
         *("--ro-bind", str(scratch / "etc"), "/etc", "--proc", "/proc"),
-        *("--dev", "/dev", "--bind", str(scratch / "tmp"), "/tmp"),
-        *("--bind", str(scratch / "grader"), "/grader", "--chdir", "/grader"),
+        *("--dev", "/dev", "--bind", str(scratch / "grader"), "/grader"),
+        *("--chdir", "/grader"),
     ]
 
 

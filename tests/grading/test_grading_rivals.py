@@ -289,7 +289,9 @@ def test_a_rival_runs_as_an_ordinary_user_without_network(shared_scratch):
     assert not done.late
     found = graders_sandbox.read_json(shared_scratch / "grader" / "found.json")
     assert found == ["True"]
-    assert [p.name for p in (shared_scratch / "tmp").iterdir()] == ["mark"]
+    left = {p.name for p in (shared_scratch / "tmp").iterdir()}
+    # A checkout below /tmp needs folders on the way to it.
+    assert left - {Path(sys.prefix).parts[2]} == {"mark"}
 
 
 def test_a_rival_that_never_ends_is_ended_with_all_it_started(shared_scratch):
