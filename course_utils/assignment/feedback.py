@@ -2,13 +2,16 @@
 
 It shows no input of a check that is not shown, and no text of the submission that a
 browser could take for markup.
+
+A student's code can keep what a hidden check passed to it and put it into the error of
+a later check. So from the first hidden check on, of every check only the hint is shown.
 """
 
 from html import escape
 
 from course_utils.assignment.judgements import Judgements, levels
 from course_utils.assignment.page import page, table
-from course_utils.assignment.results import Asked
+from course_utils.assignment.results import Asked, Line
 from course_utils.assignment.tally import Score
 from course_utils.assignment.words import hint, title
 
@@ -38,21 +41,29 @@ def _question(heading: str, score: Score, asked: Asked, judged: Judgements) -> s
     if rubric := asked.rubrics.get(heading):
         body = _judgement(heading, rubric, score, judged)
     else:
-        checks = [c for c in score.line["checks"] if c["question"] == heading]
-        failed = [c for c in checks if c["message"]]
-        body = "\n".join(map(_failed, failed))
-        if checks and not failed:
-            body = f"<p>All {len(checks)} checks passed.</p>"
+        said = [(c, t) for c, t in _said(score.line) if c["question"] == heading]
+        body = "\n".join(_failed(check, text) for check, text in said if text)
+        if said and not body:
+            body = f"<p>All {len(said)} checks passed.</p>"
     return f"<h2>{escape(heading)}</h2>\n{body}" if body else ""
 
 
-def _failed(check: dict) -> str:
+def _said(line: Line) -> list[tuple[dict, str]]:
+    """Return each check with what the student reads of it, in the order of the run."""
+    found, told = [], False
+    for check in line["checks"]:
+        told = told or check["hidden"]
+        found.append((check, hint(check | {"hidden": told})))
+    return found
+
+
+def _failed(check: dict, text: str) -> str:
     """Return what is said about a failed check."""
     shown = " (not in your notebook)" if check["hidden"] else ""
     name = escape(title(str(check["check"])))
     return (
         f'<p><span class="fault">Failed:</span> {name}{shown}</p>\n'
-        f"<pre>{escape(hint(check))}</pre>"
+        f"<pre>{escape(text)}</pre>"
     )
 
 

@@ -5,22 +5,32 @@ more even. Each judgement is on disk before the next answer is shown. The page n
 no script, and nobody reads it who does not have its address, which holds a secret.
 """
 
+import re
 import secrets
+import threading
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from course_utils.assignment import results
-from course_utils.assignment.judgements import Judgement, Judgements, checked, levels
+from course_utils.assignment.judgements import (
+    LONGEST_COMMENT,
+    Judgement,
+    Judgements,
+    checked,
+    levels,
+)
 from course_utils.assignment.page import POLICY, page
+from course_utils.authoring.site_server import Server
 
 HOST = "127.0.0.1"
 MOST_BYTES = 100_000
+LEVEL = re.compile("[0-9]")
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,13 @@ class Handler(BaseHTTPRequestHandler):
     """Show an answer; keep a judgement."""
 
     server: "Desk"
+    timeout = 30  # Seconds that a browser may leave a connection idle.
 
     def do_GET(self) -> None:
-        """Show one answer."""
+        """Show one answer: the one asked for, or the first that is not judged."""
         if self._allowed():
-            query = parse_qs(urlsplit(self.path).query)
-            self._show(_whole(query.get("n", ["0"])[0]))
+            asked = parse_qs(urlsplit(self.path).query).get("n")
+            self._show(_whole(asked[0]) if asked else self.server.first_open())
 
     def do_POST(self) -> None:
         """Keep a judgement and show the next answer, or end."""
@@ -66,14 +77,17 @@ class Handler(BaseHTTPRequestHandler):
         sent = parse_qs(self.rfile.read(length).decode("utf-8", "replace"))
         first = {key: values[0] for key, values in sent.items()}
         if "end" in first:
-            self.server.ended = True
             self._send(page("Judging has ended", "<p>You may close this page.</p>"))
+            self.server.shutdown()
             return
         number = _whole(first.get("n", "0"))
+        level, comment = first.get("level", ""), first.get("comment", "")
         try:
-            self.server.keep(number, first.get("level", ""), first.get("comment", ""))
+            self.server.keep(number, level, comment)
         except ValueError as error:
-            self._show(number, str(error))
+            # What was typed is shown again, so that it can be mended.
+            typed = Judgement(int(level) if LEVEL.fullmatch(level) else -1, comment)
+            self._send(self.server.page(number, str(error), typed))
             return
         self._show(min(number + 1, len(self.server.answers) - 1))
 
@@ -92,7 +106,8 @@ class Handler(BaseHTTPRequestHandler):
         self._send(self.server.page(number, fault))
 
     def _send(self, text: str) -> None:
-        body = text.encode()
+        # Half of a character, which an answer may hold, has no UTF-8.
+        body = text.encode("utf-8", "replace")
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
@@ -106,14 +121,17 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing: an address holds the token."""
 
 
-class Desk(HTTPServer):
-    """The answers, their judgements, and the address of the page."""
+class Desk(Server):
+    """The answers, their judgements, and the address of the page.
+
+    Requests have threads: a connection that a browser opens ahead blocks no other.
+    """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
         self.answers = answers_of(results.load(folder))
         self.judgements = Judgements(folder)
         self.path = f"/{secrets.token_urlsafe(24)}/"
-        self.ended = False
+        self._one_at_a_time = threading.Lock()
         super().__init__((HOST, port), Handler)
 
     @property
@@ -125,24 +143,31 @@ class Desk(HTTPServer):
         """Keep a judgement. Raises: ValueError if it fits no answer or no level."""
         if not 0 <= number < len(self.answers):
             raise ValueError("there is no such answer.")
-        if not level.isdigit():
+        if not LEVEL.fullmatch(level):
             raise ValueError("choose a level.")
         answer = self.answers[number]
         given = Judgement(int(level), comment.replace("\r\n", "\n").strip())
-        self.judgements.put(
-            answer.sha256, answer.heading, checked(given, answer.rubric)
-        )
+        fits = checked(given, answer.rubric)
+        with self._one_at_a_time:
+            self.judgements.put(answer.sha256, answer.heading, fits)
 
-    def page(self, number: int, fault: str = "") -> str:
-        """Return the page of one answer."""
+    def given(self, answer: Answer) -> Judgement | None:
+        """Return the judgement of an answer; None if there is none yet."""
+        return self.judgements.get(answer.sha256, answer.heading)
+
+    def first_open(self) -> int:
+        """Return the first answer that is not judged; 0 if all are."""
+        return next((i for i, a in enumerate(self.answers) if not self.given(a)), 0)
+
+    def page(self, number: int, fault: str = "", typed: Judgement | None = None) -> str:
+        """Return the page of one answer, with what was typed if it was not kept."""
         if not self.answers:
             return page("Nothing to judge", "<p>Nobody has answered in words.</p>")
-        number = max(0, min(number, len(self.answers) - 1))
+        if number >= len(self.answers):
+            number, typed = len(self.answers) - 1, None
         answer = self.answers[number]
-        given = self.judgements.get(answer.sha256, answer.heading)
-        done = sum(
-            self.judgements.get(a.sha256, a.heading) is not None for a in self.answers
-        )
+        given = typed or self.given(answer)
+        done = sum(self.given(a) is not None for a in self.answers)
         places = (("Previous", number - 1), ("Next", number + 1))
         links = " ".join(
             f'<a href="?n={n}">{text}</a>'
@@ -170,15 +195,16 @@ def _form(number: int, answer: Answer, given: Judgement | None) -> str:
     return (
         f'<form method="post"><input type="hidden" name="n" value="{number}">\n'
         f"<fieldset><legend>What the answer shows</legend>\n{choices}</fieldset>\n"
-        f'<label>Comment for the student<textarea name="comment">{comment}</textarea>'
-        '</label>\n<p><button type="submit">Keep and go on</button></p></form>\n'
+        '<label>Comment for the student<textarea name="comment" '
+        f'maxlength="{LONGEST_COMMENT}">{comment}</textarea></label>\n<p>'
+        '<button type="submit">Keep and go on</button></p></form>\n'
         '<form method="post"><button name="end" value="1">End judging</button></form>'
     )
 
 
 def _whole(text: str) -> int:
     """Return the whole number of a text; 0 for anything else."""
-    return int(text) if text.isdigit() and len(text) < 10 else 0
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
 
 
 def serve(
@@ -192,7 +218,6 @@ def serve(
         say(f"Judge at {desk.address} (Ctrl-C ends it; all that was kept stays)")
         show(desk.address)
         try:
-            while not desk.ended:
-                desk.handle_request()
+            desk.serve_forever()
         except KeyboardInterrupt:
             say("Judging has ended.")

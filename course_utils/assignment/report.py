@@ -39,7 +39,8 @@ def write(
     names = file_names(every)
     for score, name in zip(every, names, strict=True):
         text = feedback(score, graded.asked, judged)
-        (pages / name).write_text(text, encoding="utf-8")
+        # Half of a character, which a student's text may hold, has no UTF-8.
+        (pages / name).write_text(text, encoding="utf-8", errors="replace")
     for old in pages.glob("*.html"):
         if old.name not in names:
             old.unlink()  # Of a submission that is no longer there.
@@ -49,12 +50,14 @@ def write(
         "moodle.csv": gradebook.moodle(graded.asked, best),
     }
     if fill:
-        texts[f"filled-{fill.name}"], missing = gradebook.fill(fill, graded.asked, best)
-        if missing:
-            say(f"Not in {fill.name}: {', '.join(missing)}")
+        texts[f"filled-{fill.name}"], odd = gradebook.fill(fill, graded.asked, best)
+        for sentence in odd:
+            say(sentence)
+    if not graded.asked.students:
+        say("There is no list of students, so the gradebooks name nobody.")
     for name, text in texts.items():
         # Lines of a CSV end as the standard says; nothing is translated.
-        (folder / name).write_text(text, encoding="utf-8", newline="")
+        (folder / name).write_text(text, "utf-8", errors="replace", newline="")
     if waits := sum(len(score.open) for score in every):
         say(f"{waits} answers are not judged yet: `assignment report {folder} --enter`")
     return [pages, *(folder / name for name in texts)]

@@ -30,7 +30,7 @@ def summary(graded: Graded, every: list[Score], best: dict[str, Score]) -> str:
     if counted:
         parts.append(_histogram(counted, sum(asked.points.values())))
         parts.append(_failures(every))
-    parts += [_slowest(every), _odd(graded, every)]
+    parts += [_slowest(every), _odd(graded, every, best)]
     return page(f"{asked.title}: summary", "\n".join(parts))
 
 
@@ -97,9 +97,9 @@ def _slowest(every: list[Score]) -> str:
     return f"<h2>Slowest</h2>\n{table(['File', 'Seconds'], cells)}"
 
 
-def _odd(graded: Graded, every: list[Score]) -> str:
-    """Return what a person should look at."""
-    rows = [
+def _odd(graded: Graded, every: list[Score], best: dict[str, Score]) -> str:
+    """Return what a person should look at; whoever is missing is always there."""
+    remarks = [
         [s.line["submission"], said]
         for s in every
         for said in [s.line["error"], *s.line["remarks"]]
@@ -109,19 +109,22 @@ def _odd(graded: Graded, every: list[Score]) -> str:
     for score in every:
         if score.line["sha256"]:
             same[score.line["sha256"]].append(score.line["submission"])
-    rows += [[", ".join(n), "equal to the byte"] for n in same.values() if len(n) > 1]
-    present = {s.line["student"] for s in every}
-    rows += [
-        [student.id, "handed in nothing"]
-        for student in graded.asked.students
-        if student.id not in present
-    ]
+    equal = [[", ".join(n), "equal to the byte"] for n in same.values() if len(n) > 1]
     often = Counter(s.line["student"] for s in every if s.line["student"])
-    rows += [[who, f"{n} submissions"] for who, n in often.items() if n > 1]
+    several = [
+        [who, f"{n} submissions; {best[who].line['submission']} counts"]
+        for who, n in often.items()
+        if n > 1
+    ]
+    absent = [s.id for s in graded.asked.students if s.id not in often]
+    rows = [[", ".join(absent), "handed in nothing"]] if absent else []
+    kinds = (remarks, equal, several)
+    rows += [row for kind in kinds for row in kind[:MOST_ROWS]]
     if not rows:
         return "<h2>To look at</h2>\n<p>Nothing.</p>"
-    shown = table(["What", "Why"], rows[:MOST_ROWS])
-    return f"<h2>To look at</h2>\n{shown}{_rest(len(rows) - MOST_ROWS, 'lines')}"
+    left = sum(max(0, len(kind) - MOST_ROWS) for kind in kinds)
+    shown = table(["What", "Why"], rows)
+    return f"<h2>To look at</h2>\n{shown}{_rest(left, 'lines')}"
 
 
 def _rest(n: int, what: str) -> str:
