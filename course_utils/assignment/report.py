@@ -54,7 +54,7 @@ def write(
         for sentence in odd:
             say(sentence)
     if not graded.asked.students:
-        say("There is no list of students, so the gradebooks name nobody.")
+        say("There is no list of students: the gradebooks name nobody.")
     for name, text in texts.items():
         # Lines of a CSV end as the standard says; nothing is translated.
         (folder / name).write_text(text, "utf-8", errors="replace", newline="")

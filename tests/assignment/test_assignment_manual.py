@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import socket
 import threading
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import pytest
@@ -71,7 +73,8 @@ def test_a_judgement_is_on_disk_at_once(desk, folder):
     assert "1 of 2 judged" in text
     kept = json.loads((folder / FILE).read_text())
     assert kept == {"hash0": {HEADING: {"level": 3, "comment": "Good.\nBetter: <b>"}}}
-    _, text = ask(desk)
+    assert "Answer 2 of 2" in ask(desk)[1]  # The first that is not judged.
+    _, text = ask(desk, path=f"{desk.path}?n=0")
     assert 'value="3" required checked' in text
     assert "Better: &lt;b&gt;" in text
     assert Judgements(folder).get("hash0", HEADING).level == 3
@@ -85,6 +88,8 @@ def test_a_judgement_is_on_disk_at_once(desk, folder):
         ({"n": "0", "level": "2"}, "must be one of 0, 1, 3"),
         ({"n": "0"}, "choose a level"),
         ({"n": "0", "level": "-1"}, "choose a level"),
+        ({"n": "0", "level": "\u00b2"}, "choose a level"),
+        ({"n": "0", "level": "1" * 5000}, "choose a level"),
         ({"n": "5", "level": "1"}, "no such answer"),
         ({"n": "0", "level": "1", "comment": "x" * 5000}, "at most 4000"),
         ({"n": "0", "level": "1", "comment": "x" * 200_000}, "more than 100000 bytes"),
@@ -99,6 +104,29 @@ def test_what_does_not_fit_is_said_and_nothing_lost(desk, folder, body, sentence
     except ConnectionError:
         assert len(body["comment"]) > manual.MOST_BYTES  # It did not read all of it.
     assert (folder / FILE).read_text() == before
+
+
+def test_what_was_typed_is_shown_again(desk):
+    long = "A long comment. " * 300
+    _, text = ask(desk, "POST", body={"n": "0", "level": "1", "comment": long})
+    assert long in text
+    assert 'value="1" required checked' in text
+    _, text = ask(desk, "POST", body={"n": "0", "comment": "No level."})
+    assert "No level." in text
+    assert "required checked" not in text
+    body = {"n": "9", "comment": "No level."}
+    assert "No level." not in ask(desk, "POST", body=body)[1]
+
+
+def test_strange_texts_stop_no_page(desk):
+    assert ask(desk, path=f"{desk.path}?n=%C2%B2")[0] == 200
+    desk.answers[0] = replace(desk.answers[0], text="half \ud800")
+    assert "half ?" in ask(desk)[1]
+
+
+def test_an_idle_connection_blocks_nobody(desk):
+    with socket.create_connection((manual.HOST, desk.server_port)):
+        assert ask(desk)[0] == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/x/", "/favicon.ico"])

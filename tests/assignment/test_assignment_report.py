@@ -251,6 +251,18 @@ def test_the_summary_names_what_a_person_should_see(graded):
     assert again == text
 
 
+def test_the_summary_names_all_who_are_missing_and_which_file_counts(graded):
+    students = tuple(Student(f"s{i}") for i in range(100))
+    asked = Asked("Week 1", "09_gptq", {CODE: 2.0}, {}, students)
+    odd = [line(f"x{i}.ipynb", "", 0.0, error="cut off.") for i in range(40)]
+    twice = [line("a_s0.ipynb", "s0", 1.0), line("b_s0.ipynb", "s0", 2.0)]
+    folder = graded(*odd, *twice, asked=asked)
+    text = pages(folder) and (folder / "summary.html").read_text()
+    assert f"{', '.join(f's{i}' for i in range(1, 100))}</td>" in text
+    assert "2 submissions; b_s0.ipynb counts" in text
+    assert "10 more lines are in results.jsonl" in text
+
+
 @pytest.mark.parametrize("n", [0, 1, 5000])
 def test_the_summary_works_for_any_class(graded, n):
     many = (
