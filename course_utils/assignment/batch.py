@@ -198,7 +198,8 @@ def _write_table(path: Path, lines: list[Line], asked: Asked) -> None:
     """Write one row per submission, columns per question, for a gradebook."""
     headings = [h for h in asked.points if h not in asked.rubrics]
     temporary = path.with_suffix(".new")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    how = {"encoding": "utf-8", "errors": "backslashreplace"}  # a name may be no text
+    with temporary.open("w", newline="", **how) as file:
         writer = csv.writer(file)
         writer.writerow(["submission", "student", *headings, "total", "remark"])
         for line in lines:

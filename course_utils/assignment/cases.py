@@ -51,12 +51,15 @@ class Call:
     def on(self, function: Function) -> Any:
         """Call `function` with arguments of its own."""
         args, kwargs = self.values()
-        return function(*args, **kwargs)
+        # Wrong answers divide by 0, and nobody here wants to read of it.
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
 
     def moved(self, rng: np.random.Generator, **by: float) -> "Call":
         """Return the call with its arguments moved."""
         args, kwargs = self.values()
-        return Call.of(perturbed(args, rng, **by), perturbed(kwargs, rng, **by))
+        with np.errstate(all="ignore"):
+            return Call.of(perturbed(args, rng, **by), perturbed(kwargs, rng, **by))
 
     def size(self) -> int:
         """Return how many characters the arguments take as a message."""

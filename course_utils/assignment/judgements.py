@@ -51,12 +51,19 @@ class Judgements:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self._all: dict[str, dict[str, dict]] = {}
-        if self.path.exists():
-            try:
-                self._all = json.loads(self.path.read_text("utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{self.path} cannot be read ({error}).") from None
+        self._all = self._read()
+
+    def _read(self) -> dict[str, dict[str, dict]]:
+        """Return what is on disk. Raises: ValueError if it is anything else."""
+        if not self.path.exists():
+            return {}
+        try:
+            found = json.loads(self.path.read_text("utf-8"))
+            for one in (j for of_file in found.values() for j in of_file.values()):
+                Judgement(int(one["level"]), str(one["comment"]))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"{self.path} cannot be read ({error}).") from None
+        return found
 
     def get(self, sha256: str, heading: str) -> Judgement | None:
         """Return a judgement; None if there is none yet."""
@@ -64,7 +71,8 @@ class Judgements:
         return Judgement(int(found["level"]), str(found["comment"])) if found else None
 
     def put(self, sha256: str, heading: str, judgement: Judgement) -> None:
-        """Keep a judgement."""
+        """Keep a judgement, beside what another page may have kept meanwhile."""
+        self._all = self._read()
         kept = {"level": judgement.level, "comment": judgement.comment}
         self._all.setdefault(sha256, {})[heading] = kept
         new = self.path.with_suffix(".new")

@@ -28,7 +28,7 @@ def perturbed(value: Any, rng: np.random.Generator, by: float = BY) -> Any:
     elif isinstance(value, dict):
         value = {key: perturbed(v, rng, by) for key, v in value.items()}
     elif isinstance(value, (list, tuple)):
-        codes = all(type(v) is int for v in value)
+        codes = isinstance(value, list) and all(type(v) is int for v in value)
         order = rng.permutation(len(value)) if codes and shuffles else range(len(value))
         value = type(value)(perturbed(value[i], rng, by) for i in order)
     elif isinstance(value, torch.Tensor):

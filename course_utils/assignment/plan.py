@@ -138,6 +138,9 @@ def trial_of(plan: Plan, question: Question, who: str) -> Trial:
     if not plan.secret:
         return trial
     calls = _recorded(plan.slug, question.number)
+    variant = version_of(plan, question, who).variant
+    if variant and variant.checks:
+        calls = calls + cases.recorded(trial)
     chosen = cases.drawn(trial, calls, _rng(plan, question, who, "cases"))
     return replace(trial, further=trial.further + cases.checks(trial, chosen))
 

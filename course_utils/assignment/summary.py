@@ -138,4 +138,9 @@ def _drawn(fig: Figure, alt: str) -> str:
         fig.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight")
     svg = out.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
-    return f'<figure role="img" aria-label="{escape(alt)}">{svg}</figure>'
+    # On a phone its letters would be too small to read; there it scrolls.
+    drawn = f'<figure role="img" aria-label="{escape(alt)}">{svg}</figure>'
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Figure">'
+        f'<div style="min-width: 34rem">{drawn}</div></div>'
+    )

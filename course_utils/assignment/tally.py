@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from course_utils.assignment.judgements import Judgements, share
+from course_utils.assignment.judgements import Judgements, checked, share
 from course_utils.assignment.results import Graded, Line
 
 
@@ -38,14 +38,17 @@ def _points(graded: Graded, line: Line, judged: Judgements) -> dict:
     found: dict[str, float | None] = {}
     for heading, points in asked.points.items():
         rubric = asked.rubrics.get(heading)
-        if line["error"] or (rubric and not line["answers"].get(heading)):
+        if rubric and not line["answers"].get(heading):
             found[heading] = 0.0  # Nothing was written that could be judged.
+        elif rubric is None and line["error"]:
+            found[heading] = 0.0  # Words can be judged all the same.
         elif rubric is None:
             # A question that has code and no points is left to a person too.
             found[heading] = line["points"].get(heading)
         else:
             judgement = judged.get(line["sha256"], heading)
-            found[heading] = points * share(judgement, rubric) if judgement else None
+            share_of = judgement and share(checked(judgement, rubric), rubric)
+            found[heading] = None if judgement is None else points * share_of
     return found
 
 

@@ -181,7 +181,8 @@ def problems(variant: Variant, base: Trial) -> list[str]:
         drawn = dict(zip(variant.choices, values, strict=True))
         try:
             trial = trial_of(variant, drawn, base, calls)
-            more = _drawn_problems(trial, base, calls)
+            own = cases.recorded(trial) if variant.checks else []
+            more = _drawn_problems(trial, base, calls + own)
         except (MasterError, ValueError) as error:
             more = [str(error)]
         found += [f"{problem} (with {drawn})" for problem in more]

@@ -104,7 +104,13 @@ def _modules(source: str) -> tuple[str, ...]:
 
 
 def judge(cells: list[str], task: Assignment, sandbox: Sandbox) -> list[Outcome]:
-    """Run every check of every question on a submission's cells."""
+    """Run every check of every question on a submission's cells.
+
+    Those that are in the notebook come first: what they say of a failure may be shown
+    in full, since the student's code has not met an input of the others yet.
+    """
+    shown = [(trial, check) for trial in task.trials for check in trial.visible]
+    hidden = [(trial, check) for trial in task.trials for check in trial.further]
     with _Attempt(cells, sandbox) as attempt:
         return [
             Outcome(
@@ -113,8 +119,7 @@ def judge(cells: list[str], task: Assignment, sandbox: Sandbox) -> list[Outcome]
                 attempt.message(trial.question.function, check),
                 check in trial.further,
             )
-            for trial in task.trials
-            for check in trial.visible + trial.further
+            for trial, check in shown + hidden
         ]
 
 
