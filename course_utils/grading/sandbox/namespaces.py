@@ -6,12 +6,14 @@ Linux only. Python 3.11 has no `unshare` or `mount`, so they are called through 
 import ctypes
 import os
 import resource
+import sys
 from pathlib import Path
 
 from . import seccomp
 
 NEW_MOUNT, NEW_IPC, NEW_PID, NEW_NET = 0x00020000, 0x08000000, 0x20000000, 0x40000000
 PRIVATE, RECURSIVE, NO_SUID, NO_DEVICES = 1 << 18, 1 << 14, 2, 4
+BIND = 1 << 12
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -31,13 +33,23 @@ def unshare() -> None:
 
 
 def own_files(tmp_bytes: int) -> None:
-    """Mount an empty /tmp of limited size, and a /proc that shows this pid alone."""
+    """Mount an empty /tmp of limited size, and a /proc that shows this pid alone.
+
+    A Python that is installed below /tmp stays in sight, read-only as it was.
+    """
     # Here, not in the parent: that one has to go on seeing every process.
     call("unshare", NEW_MOUNT)
     call("mount", None, b"/", None, PRIVATE | RECURSIVE, None)
     flags = NO_SUID | NO_DEVICES
     options = f"size={tmp_bytes},nr_inodes=4096,mode=1777".encode()
+    below = [p for p in {sys.prefix, sys.base_prefix} if p.startswith("/tmp/")]
+    held = {p: os.open(p, os.O_PATH | os.O_DIRECTORY) for p in below}
     call("mount", b"tmpfs", b"/tmp", b"tmpfs", flags, options)
+    for path, descriptor in held.items():
+        Path(path).mkdir(parents=True, exist_ok=True)
+        source = f"/proc/self/fd/{descriptor}".encode()
+        call("mount", source, path.encode(), None, BIND | RECURSIVE, None)
+        os.close(descriptor)
     call("mount", b"proc", b"/proc", b"proc", flags, None)
     os.chdir("/tmp")
 
